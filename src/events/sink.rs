@@ -37,6 +37,9 @@ pub trait Sink {
     /// Takes what fits now, without waiting.
     fn write(&self, bytes: &Bytes) -> Written;
 
+    /// Everything up to here has been given, apart from what its client does not want. Said at each heartbeat of a stream that is live.
+    fn passed(&self, _: Position) {}
+
     /// Becomes ready when more may fit, or when nothing ever will. Wakes as a future does.
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()>;
 

@@ -45,6 +45,8 @@ struct Line {
     finished: Cell<Option<End>>,
     /// What its client was told to resume from then.
     told: Cell<Option<EventId>>,
+    /// Up to where everything has passed its stream, as that has said last.
+    passed: Cell<Position>,
     /// Whether the client has gone.
     gone: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -135,6 +137,10 @@ impl Sink for LineSink {
         self.0.cut.set(taken < bytes.len());
         self.0.taken.borrow_mut().extend_from_slice(&bytes[..taken]);
         if taken == bytes.len() { Written::All } else { Written::Part(taken) }
+    }
+
+    fn passed(&self, position: Position) {
+        self.0.passed.set(position);
     }
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use super::reads::Next;
 use super::state::{Phase, Subscription};
-use crate::domain::TenantName;
+use crate::domain::{Position, TenantName};
 use crate::events::ending::End;
 use crate::events::permits::{Permit, Waiting};
 use crate::events::subscribe_request::HandOver;
@@ -68,17 +68,20 @@ impl CatchUp {
         Self { subscription, queue: None }
     }
 
+    /// Up to where everything has been given; `None` of a stream that is not live, or has ended.
+    pub fn stands_at(&self) -> Option<Position> {
+        let subscription = &self.subscription;
+        let is_live = matches!(subscription.phase.get(), Phase::Live(_)) && subscription.rest.borrow().is_empty();
+        (is_live && !subscription.is_over()).then(|| subscription.passed())
+    }
+
     /// Ends the stream if it is live, so that another one can go on from where it stands: everything up to there has been given. `None` if
     /// it is not, or has ended; a stream that is not live yet goes on.
     pub fn hand_over(&self) -> Option<HandOver> {
-        let subscription = &self.subscription;
-        let is_live = matches!(subscription.phase.get(), Phase::Live(_)) && subscription.rest.borrow().is_empty();
-        if !is_live || subscription.is_over() {
-            return None;
-        }
+        let (subscription, position) = (&self.subscription, self.stands_at()?);
         subscription.end(End::Gone);
         let (filter, changes) = (subscription.view().filter, subscription.changes_asked.get());
-        Some(HandOver { position: subscription.position.get(), filter, changes })
+        Some(HandOver { position, filter, changes })
     }
 
     /// Whether it is this task that writes, and the sink may take something.

@@ -166,13 +166,17 @@ impl Subscription {
             Phase::CatchingUp | Phase::Blocked => self.phase.set(phase),
             Phase::Live(place) => {
                 self.phase.set(phase);
-                let group = self.group();
-                // It may have waited long for an event that it wants: it misses nothing of what others got meanwhile.
-                self.position.set(self.position.get().max(group.subscriptions.given()));
-                group.remove_live(place);
+                self.position.set(self.passed());
+                self.group().remove_live(place);
                 self.wake();
             }
         }
+    }
+
+    /// Up to where everything has been given, while it is live: it may have waited long for an event that it wants, and misses nothing of
+    /// what others got meanwhile.
+    pub(super) fn passed(&self) -> Position {
+        self.position.get().max(self.group().subscriptions.given())
     }
 
     /// To the next heartbeat or the end of its time, whichever is sooner.
@@ -296,6 +300,7 @@ impl Subscriber for Subscription {
                 return None;
             }
             Phase::Live(_) => {
+                self.sink.passed(self.passed());
                 self.write(&self.group().format.joined_heartbeat());
             }
             // It is being written to anyway, or would not take it.

@@ -1,6 +1,7 @@
 //! Guards delivery: each stream gets each event that it may see once and in order, however it reads.
 
 use super::*;
+use crate::events::subscriber::Subscriber;
 
 #[test]
 fn a_client_that_comes_from_a_worker_that_was_ahead_gets_nothing_twice() {
@@ -98,6 +99,37 @@ fn as_many_events_are_expected_as_went_out_together_and_were_new_after_that() {
         assert!(subscriptions.are_more_expected());
         house.insert(&["a"; 3], &[]);
         assert!(!subscriptions.are_more_expected());
+    });
+}
+
+#[test]
+fn a_stream_that_wants_nothing_of_what_comes_says_at_its_heartbeat_what_has_passed_it_and_not_more() {
+    run(async {
+        let mut house = House::holding(&["a"]);
+        let quiet = house.open(0, "quiet", "a", 0, usize::MAX);
+        let others: Vec<_> = (0..600).map(|_| house.open(0, "bob", "b", 0, usize::MAX)).collect();
+        let blocked = house.open(0, "blocked", "b", 0, Lines.heartbeat().len());
+        rest().await;
+        let worker = Rc::clone(&house.workers[0].worker);
+        let beat = |username: &str| {
+            let streams = worker.streams().of_user(&Username::parse(username).unwrap());
+            streams.iter().for_each(|stream| _ = stream.beat(worker.clock().now()));
+        };
+        let said = || {
+            beat("quiet");
+            beat("blocked");
+            [&quiet, &blocked].map(|line| line.passed.get().get())
+        };
+        assert_eq!(said(), [1, 1]);
+        house.insert(&["b", "b"], &[]);
+        while others.iter().all(|line| line.positions().is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(said(), [1, 1], "the worker is in the middle of it");
+        settle(|| others.iter().all(|line| line.positions() == [2, 3])).await;
+        rest().await;
+        assert_eq!(said(), [3, 1]);
+        assert!(blocked.positions().is_empty());
     });
 }
 

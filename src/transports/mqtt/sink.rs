@@ -13,7 +13,7 @@ use super::record::Record;
 use super::records::Records;
 use super::way_out::WayOut;
 use crate::clock::Clock;
-use crate::domain::{MqttSessionId, Timestamp};
+use crate::domain::{MqttSessionId, Position, Timestamp};
 use crate::events::{Asked, Ending, Format, Sink, Written};
 use crate::transports::ws::{Outlet, WakerSlot};
 
@@ -158,6 +158,13 @@ impl Sink for PacketSink {
         })
     }
 
+    /// The session is to come as far, though its client is given nothing for long.
+    fn passed(&self, position: Position) {
+        if self.session.is_some() && self.shared.outbound.borrow().is_before(position) {
+            self.shared.client.wake();
+        }
+    }
+
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
         ready!(self.shared.way_out.poll_sent(context));
         if self.shared.outbound.borrow().takes_any() {
@@ -176,3 +183,6 @@ impl Sink for PacketSink {
         self.shared.ended.set(Some(ending));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,12 @@ impl Client {
         let keeper = &mut self.streaming.keeper;
         keeper.kept()?;
         let mut outbound = self.streaming.shared.outbound.borrow_mut();
+        // A SUBSCRIBE that is under way is on disk, and the stream may not know of it yet: it has passed what that is for.
+        if self.doing.is_empty()
+            && let Some(position) = self.streaming.catch_up.stands_at()
+        {
+            outbound.pass(position);
+        }
         // At once: retention has nothing to do for a client that acknowledges as fast as it is sent.
         keeper.raise(outbound.done_up_to());
         if !outbound.has_changed() {

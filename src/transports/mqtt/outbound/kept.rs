@@ -50,6 +50,16 @@ impl Outbound {
         !self.unnoted.is_empty()
     }
 
+    /// Whether it does not stand as far as this.
+    pub fn is_before(&self, position: Position) -> bool {
+        self.position < position
+    }
+
+    /// Everything up to here was taken, or is not for the client. That alone is nothing to save.
+    pub fn pass(&mut self, position: Position) {
+        self.position = self.position.max(position);
+    }
+
     /// The position before the first event that is not done.
     pub fn done_up_to(&self) -> Position {
         let in_flight = self.in_flight.iter().chain(&self.again);
