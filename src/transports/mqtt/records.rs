@@ -38,7 +38,7 @@ impl Format for Records {
             None => {
                 let form = PayloadForm::of_data(event.data);
                 buffer.extend_from_slice(&form.payload_bytes(event.data));
-                (form == PayloadForm::Data).then(|| payload_at..buffer.len())
+                (form == PayloadForm::Data).then_some(payload_at..buffer.len())
             }
             Some(published) => {
                 buffer.extend_from_slice(&published.form.payload_bytes(event.data));
