@@ -21,7 +21,7 @@ use super::inbound::Inbound;
 use super::keeping::Keeper;
 use super::log;
 use super::outbound::{Due, Unnoted};
-use super::packet::{Connect, Decoder, Encoder, Reason, Version};
+use super::packet::{Connect, Decoder, Encoder, Packet, Reason, Version};
 use super::reading::Reading;
 use super::reasons;
 use super::sink::Shared;
@@ -78,6 +78,8 @@ pub struct Client {
     /// What was asked for and is not done yet, in that order; each with what it weighs.
     doing: VecDeque<(Doing, usize)>,
     inbound: Inbound,
+    /// A PUBLISH that came behind a SUBSCRIBE which is not done. In a box, since few clients say both at once.
+    postponed: Option<Box<Packet>>,
     /// How the session ends with the connection: for how long it goes on, if that was changed, and what becomes of the will.
     leaves: (Option<u32>, WillFate),
     /// Messages of QoS 2 that the session is yet to know of, before they are sent; without a change, they could not be noted.
@@ -129,6 +131,7 @@ impl Client {
             streaming,
             doing: VecDeque::new(),
             inbound,
+            postponed: None,
             leaves: (None, WillFate::AfterDelay),
             noting: None,
             save_at: None,
@@ -195,7 +198,17 @@ impl Client {
             if self.connection.outlet.poll_room(context).is_pending() {
                 return Poll::Pending;
             }
-            match self.connection.decoder.decode(&mut self.connection.received) {
+            let packet = match self.postponed.take() {
+                Some(postponed) => Ok(Some(*postponed)),
+                None => self.connection.decoder.decode(&mut self.connection.received),
+            };
+            match packet {
+                // It is for the filters that its client subscribed to before.
+                Ok(Some(packet @ Packet::Publish(_))) if self.is_subscribing() => {
+                    self.postponed = Some(Box::new(packet));
+                    self.heard = Instant::now();
+                    return Poll::Pending;
+                }
                 Ok(Some(packet)) => {
                     self.heard = Instant::now();
                     let weight = weight::of(&packet);
@@ -224,6 +237,11 @@ impl Client {
         }
         yield_turn(context);
         Poll::Pending
+    }
+
+    /// Whether a SUBSCRIBE is not done.
+    fn is_subscribing(&self) -> bool {
+        self.doing.iter().any(|(doing, _)| matches!(doing, Doing::Subscribe { .. }))
     }
 
     /// Nothing more comes.

@@ -198,3 +198,31 @@ async fn a_connect_or_subscribe_that_is_refused_leaves_the_session_as_it_was() {
     client(&server, 4, "publisher", &alice).await.publish(&filters("x")[7], b"", false).await;
     assert_eq!(mqtt.message().await.topic, filters("x")[7]);
 }
+
+#[tokio::test]
+async fn a_message_right_behind_a_subscription_comes_by_it() {
+    let (server, alice) = server_with(&[]).await;
+    for (level, round) in [3, 4, 5].into_iter().flat_map(|level| (0..8).map(move |round| (level, round))) {
+        let client_id = format!("{level}-{round}");
+        let (mut mqtt, _) = open(&server, &super::sessions::keeping(level, &client_id, alice.jwt())).await;
+        let properties = if level == 5 { vec![0] } else { Vec::new() };
+        let subscribe = packet(0x82, &[&[0, 1][..], &properties, &text("a"), &[1]].concat());
+        let publish = mqtt.publish_bytes(("a", round.to_string().as_bytes()), 1, round % 2 == 1, 2, &[]);
+        mqtt.send(&[subscribe, publish].concat()).await;
+        let mut came = Vec::new();
+        while came.len() < 3 {
+            let packet = mqtt.packet().await.expect("an answer, or the message");
+            match mqtt.as_message(&packet) {
+                // What was there before is retained.
+                Some(message) if message.retain => {}
+                Some(message) => {
+                    assert_eq!(message.payload, round.to_string().as_bytes(), "{level}");
+                    came.push(0x30);
+                }
+                None => came.push(packet.first),
+            }
+        }
+        came.sort_unstable();
+        assert_eq!(came, [0x30, 0x40, 0x90], "{level}, {round}");
+    }
+}

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use super::{Client, End};
 use crate::app::{EventsAt, Item};
 use crate::domain::Timestamp;
-use crate::transports::mqtt::doing::Doing;
 use crate::transports::mqtt::outbound::Outbound;
 use crate::transports::mqtt::reading::read;
 use crate::transports::mqtt::reasons;
@@ -32,7 +31,7 @@ impl Client {
         let shared = std::rc::Rc::clone(&self.streaming.shared);
         let mut outbound = shared.outbound.borrow_mut();
         // A SUBACK goes before the messages that it is for. This is polled again once it has gone.
-        if outbound.shares.is_none() || self.doing.iter().any(|(doing, _)| matches!(doing, Doing::Subscribe { .. })) {
+        if outbound.shares.is_none() || self.is_subscribing() {
             return None;
         }
         let has_room = shared.way_out.poll_ready(context).is_ready();

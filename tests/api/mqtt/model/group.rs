@@ -22,6 +22,8 @@ struct Due {
     /// Whether somebody must get it who has not yet.
     must: bool,
     is_repeated: bool,
+    /// Whether the group has ended since, so that nobody gets it who has not.
+    is_over: bool,
     /// Who had it last: which member, over which connection, with which QoS.
     given: Option<(usize, u32, u8)>,
 }
@@ -46,7 +48,7 @@ impl Group {
     /// Something is sent to the server.
     pub fn publish(&mut self, message: Published) {
         let must = self.has_another(None);
-        self.due.push(Due { message, must, is_repeated: false, given: None });
+        self.due.push(Due { message, must, is_repeated: false, is_over: false, given: None });
     }
 
     /// A message may not have been published after all.
@@ -78,8 +80,13 @@ impl Group {
         mqtt.unsubscribe(&[FILTER]).await;
         self.members[at].granted = None;
         if !self.has_another(None) {
-            self.due.iter_mut().for_each(|due| due.must = false);
+            self.end();
         }
+    }
+
+    /// Nobody is there any more.
+    fn end(&mut self) {
+        self.due.iter_mut().for_each(|due| (due.must, due.is_over) = (false, true));
     }
 
     /// Its connection is lost.
@@ -102,8 +109,11 @@ impl Group {
                 of == at && connection == client.connection && qos == 1 && !client.acknowledged.contains(&key)
             });
             // What it has not acknowledged goes to another.
-            due.must |= is_its;
-            due.must &= !is_last && (is_its || !may_be_lost);
+            due.must |= is_its && !due.is_over;
+            due.must &= is_its || !may_be_lost;
+        }
+        if is_last {
+            self.end();
         }
     }
 
@@ -125,7 +135,7 @@ impl Group {
                 self.members[at].client.forget_acknowledged();
             }
         }
-        self.due.iter_mut().for_each(|due| due.must = false);
+        self.end();
     }
 
     /// Who is there.
