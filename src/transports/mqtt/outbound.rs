@@ -164,7 +164,11 @@ impl Outbound {
         let qos = delivery.qos.min(record.qos);
         let message = Message { position: record.position, is_from_before: record.is_from_before };
         let is_past = |position| record.position <= position && !record.is_from_before;
-        if !has_waited && is_past(self.exact_position) && self.is_under_way(message) {
+        let is_given_again = match record.is_from_before {
+            true => self.asking.as_ref().is_some_and(|asking| asking.is_of_before()),
+            false => is_past(self.exact_position),
+        };
+        if !has_waited && is_given_again && self.is_under_way(message) {
             return Taken::Yes;
         }
         if qos == Qos::AtMostOnce {
