@@ -66,6 +66,12 @@ mod domain {
     }
 
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct MqttAsk {
+        pub number: u32,
+        pub until: Position,
+    }
+
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
     pub struct MqttAsked {
         pub done: u32,
         pub through: u32,
@@ -84,6 +90,7 @@ mod events {
         pub after: Position,
         pub until: Position,
         pub number: u32,
+        pub is_begun: bool,
     }
 }
 
@@ -135,6 +142,10 @@ pub mod transports {
                 pub fn sent(&mut self, _: u32, _: NonZeroU16, _: (Position, &str), _: Qos) {}
 
                 pub fn set_qos(&mut self, _: NonZeroU16, _: Qos) {}
+
+                pub fn goes_on(&self, _: NonZeroU16) -> bool {
+                    false
+                }
 
                 pub fn has_sent(&self, _: NonZeroU16) -> bool {
                     false

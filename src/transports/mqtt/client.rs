@@ -369,8 +369,8 @@ impl Drop for Client {
         });
         let refused = if is_refused { noting } else { Vec::new() };
         let mut progress = self.streaming.shared.outbound.borrow_mut().last_progress(&refused);
-        // What was passed over is not to be looked at again.
-        if let Some(stands) = self.streaming.catch_up.hand_over() {
+        // What was passed over is not to be looked at again; but while filters change, that may have been before the stream had them.
+        if let Some(stands) = self.streaming.catch_up.hand_over().filter(|_| self.doing.is_empty()) {
             progress.position = progress.position.max(stands.position);
         }
         let (expiry, will) = self.leaves;
