@@ -15,7 +15,7 @@ use super::packet::{Qos, Version};
 use super::record::Record;
 use crate::domain::{EventFilter, MqttAsk, Position, Timestamp, TopicFilter};
 
-use client::{Answer, PeerState};
+use client::{Answer, PeerState, release};
 use disk::{Change, Disk};
 use stream::{LARGE, Stream, record};
 
@@ -59,8 +59,9 @@ struct Run {
     reading: Option<Due>,
     /// What is to come to the client, by position and whether it is retained: with the moment of its expiry.
     owed: BTreeMap<(u64, bool), Option<Timestamp>>,
-    /// What was given by QoS 0, or not at all. If the QoS of its subscription is 2 later and the server is killed, it counts as noted.
-    given_by_none: BTreeSet<u64>,
+    /// What was given by a QoS below 2. If the QoS of its subscription is raised right after the server was killed, before all of that has
+    /// come again, it counts as noted, and if it is killed after that, too.
+    given_below: BTreeSet<u64>,
     /// By what retained messages were asked for.
     asked: Vec<TopicFilter>,
 }
@@ -88,7 +89,7 @@ impl Run {
             peer: PeerState::default(),
             reading: None,
             owed: BTreeMap::new(),
-            given_by_none: BTreeSet::new(),
+            given_below: BTreeSet::new(),
             asked: Vec::new(),
         }
     }
@@ -139,12 +140,12 @@ impl Run {
         if !record.is_from_before {
             let (qos, position) = (self.qos(&record), record.position.get());
             let is_once = qos == Qos::ExactlyOnce;
-            let is_done = self.peer.has(position, is_once) || (is_once && self.given_by_none.contains(&position));
+            let is_done = self.peer.has(position, is_once) || (is_once && self.given_below.contains(&position));
             if qos > Qos::AtMostOnce && !is_done {
                 self.owed.insert((position, false), record.expires_at);
             }
-            if qos == Qos::AtMostOnce {
-                self.given_by_none.insert(position);
+            if !is_once {
+                self.given_below.insert(position);
             }
         }
         self.receive(&out);
@@ -307,7 +308,10 @@ impl Run {
             self.owed.clear();
             self.asked.clear();
             self.outbound = Outbound::new(self.limits, self.stream.head());
-            self.outbound.filters = filters;
+            // It subscribes to the same anew, and asks for nothing.
+            for wanted in filters.iter() {
+                self.outbound.filters.put(Wanted { asked: MqttAsk::default(), ..wanted.clone() });
+            }
             self.stream.begin(self.stream.head(), Vec::new());
         }
     }
@@ -390,10 +394,4 @@ fn put(outbound: &mut Outbound, at: usize, qos: Qos, since: Position, asked: u32
 /// How many messages a client takes at a time.
 fn receive_maximum(window: u8) -> NonZeroU16 {
     NonZeroU16::MIN.saturating_add((window % 4).into())
-}
-
-/// Appends a PUBREL.
-fn release(id: NonZeroU16, out: &mut Vec<u8>) {
-    out.extend([0x62, 2]);
-    out.extend(id.get().to_be_bytes());
 }

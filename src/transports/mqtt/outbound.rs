@@ -164,11 +164,11 @@ impl Outbound {
         let qos = delivery.qos.min(record.qos);
         let message = Message { position: record.position, is_from_before: record.is_from_before };
         let is_past = |position| record.position <= position && !record.is_from_before;
-        let is_given_again = match record.is_from_before {
-            true => self.asking.as_ref().is_some_and(|asking| asking.is_of_before()),
-            false => is_past(self.exact_position),
+        let is_noted_already = match &self.asking {
+            Some(asking) if record.is_from_before => asking.at(record.position) <= asking.exact,
+            _ => is_past(self.exact_position),
         };
-        if !has_waited && is_given_again && self.is_under_way(message) {
+        if !has_waited && is_noted_already && self.is_under_way(message) {
             return Taken::Yes;
         }
         if qos == Qos::AtMostOnce {
@@ -180,10 +180,6 @@ impl Outbound {
             return Taken::Yes;
         }
         let is_noted = qos == Qos::ExactlyOnce && self.limits.keeps;
-        let is_noted_already = match &self.asking {
-            Some(asking) if record.is_from_before => asking.at(record.position) <= asking.exact,
-            _ => is_past(self.exact_position),
-        };
         if is_noted && !has_waited && is_noted_already {
             return Taken::Yes;
         }

@@ -106,7 +106,7 @@ impl MqttClient {
         if let Some(message) = self.mqtt.as_message(&packet) {
             // A text that is no JSON comes as it is.
             let text = String::from_utf8(message.payload).unwrap();
-            self.came.push_back(serde_json::from_str(&text).unwrap_or(text.into()));
+            self.came.push_back(serde_json::from_str(&text).unwrap_or(text));
         } else if packet.first == 0xE0 {
             self.end = Some(format!("disconnect {:#x}", packet.body.first().copied().unwrap_or_default()));
         } else {

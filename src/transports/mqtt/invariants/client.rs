@@ -152,3 +152,9 @@ fn id_of(packet: &[u8]) -> NonZeroU16 {
     let id = packet.first_chunk().copied().map_or(0, u16::from_be_bytes);
     NonZeroU16::new(id).unwrap_or_else(|| panic!("the identifier is 0"))
 }
+
+/// Appends a PUBREL.
+pub fn release(id: NonZeroU16, out: &mut Vec<u8>) {
+    out.extend([0x62, 2]);
+    out.extend(id.get().to_be_bytes());
+}

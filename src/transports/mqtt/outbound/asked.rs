@@ -20,6 +20,8 @@ pub struct Asking {
     pub before: Vec<Asked>,
     /// Up to where the session had come over that.
     from: Position,
+    /// The numbers at which groups of that end, in order. A group of which nothing is wanted any more is not given.
+    bounds: [u32; 5],
 }
 
 impl Asking {
@@ -41,7 +43,7 @@ impl Asking {
             (*done >= given.done).then_some(Asked { filter, after, until, number: *through, is_begun: true })
         });
         let before = groups.collect();
-        (last > 0).then(|| Box::new(Self { given, exact, last, last_before: last, before, from }))
+        (last > 0).then(|| Box::new(Self { given, exact, last, last_before: last, before, from, bounds }))
     }
 
     /// Whether those that come now were asked for over an earlier connection.
@@ -53,6 +55,15 @@ impl Asking {
     pub fn now(&self) -> AskedNow {
         let so_far = if self.is_of_before() { self.from } else { Position::END };
         AskedNow { after: self.given.done, through: self.given.through, so_far }
+    }
+
+    /// Those that were asked for up to a number begin, after all that were asked for before.
+    pub fn begin(&mut self, number: u32) {
+        if self.given.through == number {
+            return;
+        }
+        let ended = self.bounds.into_iter().filter(|bound| *bound < number).max().unwrap_or(0);
+        self.given = MqttAsked { done: ended.max(self.given.done), through: number, after: Position::START };
     }
 
     /// How far those would be given if they were up to a position.
@@ -137,7 +148,21 @@ mod tests {
         let mut resumed = Outbound::resumed(limits(), left, progress, Position::new(99));
         let before = resumed.take_asked_before();
         resumed.begin_asked(&before[0]);
-        assert_eq!(resumed.asked_progress().0, asked(0, 2, 0));
+        assert_eq!(resumed.asked_progress().0, asked(1, 2, 0));
+    }
+
+    #[test]
+    fn what_comes_after_a_group_that_nobody_asks_for_any_more_is_not_taken_for_noted() {
+        let progress = Progress { exact_asked: asked(2, 3, 60), ..Progress::default() };
+        let mut asking =
+            Asking::before(&filters(&[("a", 4, 80)]), progress.asked, progress.exact_asked, Position::START).unwrap();
+        asking.begin(4);
+        assert!(asking.given == asked(3, 4, 0) && asking.at(Position::new(70)) > asking.exact);
+        // Nor is what is asked for then, though nothing was owed.
+        let mut asking =
+            Asking::before(&Filters::default(), progress.asked, progress.exact_asked, Position::START).unwrap();
+        asking.begin(4);
+        assert_eq!(asking.given, asked(3, 4, 0));
     }
 
     fn limits() -> Limits {

@@ -221,10 +221,7 @@ impl Outbound {
 
     /// Retained messages that come from here on were asked for by this.
     pub fn begin_asked(&mut self, asked: &Asked) {
-        let asking = self.asking.get_or_insert_default();
-        if asking.given.through != asked.number {
-            asking.given = MqttAsked { through: asked.number, after: Position::START, ..asking.given };
-        }
+        self.asking.get_or_insert_default().begin(asked.number);
     }
 
     /// All of those have been taken, up to the SUBSCRIBE of this number.
