@@ -1,14 +1,8 @@
 //! Guards against connections whose clients do not say who they are: each network has a share of them, also behind a proxy.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpSocket, TcpStream};
-
-use super::super::support::{TestServer, command, send_all, with_descriptors, within};
+use super::super::support::{TestServer, command, connect_from, send_all, too_many_end, with_descriptors};
 use super::super::tls::{FLAGS, Secure};
 use super::client;
 
@@ -18,32 +12,6 @@ const DESCRIPTORS: usize = 256;
 const IDLE: usize = 100;
 const TOO_MANY: usize = IDLE - DESCRIPTORS / 4;
 
-/// A connection from an address to a port, that says nothing.
-async fn connect_from(last: u8, to: &str) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
-    within("a connection", socket.connect(to.parse::<SocketAddr>().unwrap())).await.unwrap()
-}
-
-/// Awaits that those of a network that are too many end, and before them not the one from elsewhere, which came first and whose time
-/// is over first.
-async fn too_many_end(mut elsewhere: TcpStream, mut idle: Vec<TcpStream>) {
-    let too_many = async {
-        let mut ends: FuturesUnordered<_> = idle.iter_mut().map(|connection| connection.read_u8()).collect();
-        for _ in 0..TOO_MANY {
-            assert!(ends.next().await.unwrap().is_err());
-        }
-    };
-    within("the end of those that are too many", async {
-        tokio::select! {
-            biased;
-            () = too_many => {}
-            _ = elsewhere.read_u8() => panic!("it ended, and those that are too many did not before"),
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn of_the_connections_of_a_network_that_say_nothing_the_oldest_go_and_those_of_clients_stay() {
     let started = TestServer::try_start(Arc::new(tempfile::tempdir().unwrap()), |directory| {
@@ -52,12 +20,12 @@ async fn of_the_connections_of_a_network_that_say_nothing_the_oldest_go_and_thos
     let server = started.await.unwrap_or_else(|why| panic!("{why}"));
     let alice = server.user("alice", "acme").await;
     let mut before = client(&server, 4, "before", &alice).await;
-    let elsewhere = connect_from(2, &server.mqtt()).await;
+    let mut elsewhere = connect_from(2, server.mqtt().parse().unwrap()).await;
     let mut idle = Vec::new();
     for _ in 0..IDLE {
-        idle.push(connect_from(1, &server.mqtt()).await);
+        idle.push(connect_from(1, server.mqtt().parse().unwrap()).await);
     }
-    too_many_end(elsewhere, idle).await;
+    too_many_end(&mut elsewhere, &mut idle, TOO_MANY).await;
     // Whoever has said who it is counts no more, and newcomers get in.
     before.nothing_comes().await;
     client(&server, 4, "after", &alice).await;
@@ -70,16 +38,16 @@ async fn handshakes_behind_a_proxy_count_for_the_client_that_it_names() {
     let secure =
         Secure::start_as(move |directory| with_descriptors(DESCRIPTORS, &command(&flags, directory), directory)).await;
     let from = async |last: u8| {
-        let mut tcp = connect_from(1, &secure.server.mqtts()).await;
+        let mut tcp = connect_from(1, secure.server.mqtts().parse().unwrap()).await;
         let addresses = [192, 0, 2, last, 127, 0, 0, 1, 0xC0, 0, 7, 0x5B];
         let said = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c"[..], &addresses].concat();
         send_all(&mut tcp, &said).await.unwrap();
         tcp
     };
-    let elsewhere = from(8).await;
+    let mut elsewhere = from(8).await;
     let mut idle = Vec::new();
     for _ in 0..IDLE {
         idle.push(from(7).await);
     }
-    too_many_end(elsewhere, idle).await;
+    too_many_end(&mut elsewhere, &mut idle, TOO_MANY).await;
 }

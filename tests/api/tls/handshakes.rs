@@ -1,27 +1,24 @@
 //! Guards against connections that begin no handshake.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use super::{FLAGS, Secure};
-use crate::support::{command, eventually, in_time, raise_descriptor_limit, send_all, with_descriptors, within};
+use crate::support::{
+    command, connect_from, eventually, in_time, raise_descriptor_limit, send_all, too_many_end, with_descriptors,
+    within,
+};
 
 /// How many descriptors the server has: one network may have a quarter of the connections that these are enough for under way.
 const DESCRIPTORS: usize = 256;
 /// How many begin no handshake, and of those, how many are too many at the least.
 const IDLE: usize = 100;
 const TOO_MANY: usize = IDLE - DESCRIPTORS / 4;
-
-async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
-    within("a connection", socket.connect(to)).await.unwrap()
-}
 
 /// Whether the server has closed it.
 fn is_closed(connection: &TcpStream) -> bool {
@@ -73,22 +70,7 @@ async fn connections_that_begin_no_handshake_keep_nobody_out_and_the_oldest_of_t
     for _ in 0..IDLE {
         idle.push(connect_from(1, address).await);
     }
-    // Which of them came first is as the workers take them.
-    let too_many_end = async {
-        let mut ends: FuturesUnordered<_> = idle.iter_mut().map(|connection| connection.read_u8()).collect();
-        for _ in 0..TOO_MANY {
-            assert!(ends.next().await.unwrap().is_err());
-        }
-    };
-    within("the end of those that are too many", async {
-        tokio::select! {
-            // Where both are so by the time that they are looked at, nothing can be said.
-            biased;
-            () = too_many_end => {}
-            _ = elsewhere.read_u8() => panic!("it ended by its time, and those that are too many did not before"),
-        }
-    })
-    .await;
+    too_many_end(&mut elsewhere, &mut idle, TOO_MANY).await;
     // The others stay for as long as they may.
     let open = idle.iter().filter(|connection| !is_closed(connection)).count();
     assert!(open >= 10 || is_closed(&elsewhere), "{open}");
