@@ -59,10 +59,6 @@ mod domain {
         pub fn matches(&self, name: &str) -> bool {
             self.0.iter().any(|filter| filter.matches(name))
         }
-
-        pub fn has_topic(&self, filter: &TopicFilter) -> bool {
-            self.0.contains(filter)
-        }
     }
 
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

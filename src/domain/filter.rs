@@ -219,17 +219,6 @@ impl EventFilter {
         self.patterns().is_some_and(|patterns| patterns.iter().any(is_all))
     }
 
-    /// Whether this topic filter is one of the entries.
-    pub fn has_topic(&self, filter: &TopicFilter) -> bool {
-        self.entries.as_deref().or(self.patterns()).is_some_and(|entries| {
-            entries.iter().any(|entry| match entry {
-                Pattern::Exact(name) => name.as_str() == filter.as_str(),
-                Pattern::Topic(topic) => topic == filter,
-                Pattern::Prefix(_) => false,
-            })
-        })
-    }
-
     /// The wanted patterns, where only topic filters may overlap; `None` if everything is wanted.
     pub fn patterns(&self) -> Option<&[Pattern]> {
         self.patterns.as_deref()

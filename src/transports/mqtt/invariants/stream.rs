@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::FILTERS;
 use crate::domain::{EventFilter, Position, Timestamp, TopicFilter};
 use crate::events::Asked;
 use crate::transports::mqtt::outbound::Outbound;
@@ -23,6 +22,8 @@ pub struct Stream {
     given: usize,
     /// Latest events that are to be given before others.
     asked: VecDeque<Asked>,
+    /// The filters of the last of that.
+    asked_last: Vec<TopicFilter>,
     /// Those that were read, as records.
     rest: VecDeque<Vec<u8>>,
 }
@@ -85,10 +86,13 @@ impl Stream {
     pub fn ask(&mut self, filter: &TopicFilter, number: u32) {
         let until = self.head();
         let last = self.asked.back_mut().filter(|last| !last.is_begun);
-        let is_asked =
-            |one: &TopicFilter| one == filter || last.as_ref().is_some_and(|last| last.filter.has_topic(one));
-        let filters = FILTERS.iter().filter_map(|text| TopicFilter::parse(text)).filter(is_asked);
-        let Ok(filter) = EventFilter::topics(filters.collect::<Vec<_>>()) else { return };
+        if last.is_none() {
+            self.asked_last.clear();
+        }
+        if !self.asked_last.contains(filter) {
+            self.asked_last.push(filter.clone());
+        }
+        let Ok(filter) = EventFilter::topics(self.asked_last.clone()) else { return };
         match last {
             Some(last) => (last.filter, last.until, last.number) = (filter, until, number),
             None => self.asked.push_back(Asked { filter, after: Position::START, until, number, is_begun: false }),
