@@ -14,16 +14,16 @@ use std::path::PathBuf;
 use channels::DEFAULT_AUTH_KEY;
 use flags::{
     AuthorizeFlag, DEFAULT_ADMIN_TOKEN, DEFAULT_CERT_PATH, DEFAULT_CERTS, DEFAULT_DOMAIN, DEFAULT_HTTPS_PORT,
-    DEFAULT_JWT_SECRET, DEFAULT_KEY_PATH, DEFAULT_PORT, Flags,
+    DEFAULT_JWT_SECRET, DEFAULT_KEY_PATH, DEFAULT_PORT,
 };
 
 pub use channels::Channels;
-pub use flags::LogFormat;
+pub use flags::{Flags, LogFormat};
 pub use mqtt::{Mqtt, MqttGuests};
 pub use notiflux::Notiflux;
 pub use settings::{Deletions, Limits, Passwords, Retained, SignIns};
 pub use sign_ups::{SignUps, Signup};
-pub use values::Origins;
+pub use values::{Origins, secret_of_file};
 
 use values::{DEFAULT_ACME_DIRECTORY, check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
@@ -130,22 +130,24 @@ pub struct Callers {
 }
 
 impl Config {
-    /// Reads the command line and the environment.
-    ///
-    /// For `--help` and `--version` it prints the answer and ends the process.
+    /// The configuration of the server that runs, or would run, with these variables alone.
     ///
     /// # Errors
     /// A text that says what to change.
-    pub fn from_env() -> Result<Self, String> {
-        match Flags::read(std::env::args_os(), |name| std::env::var(name).ok()) {
-            Ok(flags) => Self::try_from(flags),
-            Err(error) if error.use_stderr() => {
-                let text = error.to_string();
-                Err(text.trim_start_matches("error: ").trim_end().to_owned())
-            }
-            Err(answer) => answer.exit(),
-        }
+    pub fn of_variables() -> Result<Self, String> {
+        let flags = Flags::read(["broker".into()], variable).map_err(|error| said(&error))?;
+        Self::try_from(flags)
     }
+}
+
+/// The value of a variable.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What clap says of a mistake, without its own beginning.
+pub fn said(error: &clap::Error) -> String {
+    error.to_string().trim_start_matches("error: ").trim_end().to_owned()
 }
 
 impl TryFrom<Flags> for Config {

@@ -1,4 +1,4 @@
-//! The program: it reads the flags, and runs a server until a signal.
+//! The program: it runs a command, or a server until a signal.
 
 // As in the library.
 #![cfg_attr(
@@ -10,6 +10,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use broker::cli::{Command, Failure};
 use broker::config::Config;
 use broker::log::{self, Filter, Log};
 use broker::server::{Server, StartError};
@@ -23,14 +24,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit status for an invalid command line.
 const MISUSED: u8 = 2;
-
-/// Why the program ends with a status other than 0.
-enum Failure {
-    /// The command line is invalid.
-    Misused(String),
-    /// The server cannot start, or its database failed.
-    Failed(String),
-}
 
 fn main() -> ExitCode {
     let mut log = None;
@@ -56,9 +49,16 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
     format!("the server panicked: {}", why.unwrap_or("it did not say why"))
 }
 
-/// Runs the server. `log` is the log as soon as there is one.
+/// Does what the command line says. `log` is the log as soon as there is one.
 fn run(log: &mut Option<Log>) -> Result<(), Failure> {
-    let config = Config::from_env().map_err(Failure::Misused)?;
+    match Command::read()? {
+        Command::Serve(config) => serve(*config, log),
+        Command::Tool(tool) => tool.run(),
+    }
+}
+
+/// Runs the server. `log` is the log as soon as there is one.
+fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     let filter = log_filter(&config).map_err(Failure::Misused)?;
     // All files hold hashes, keys or certificates, so only the server's own user may read them. sled and the ACME cache
     // would make their files readable to everybody.

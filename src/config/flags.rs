@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use super::channels::ChannelFlags;
 use super::mqtt::MqttFlags;
@@ -39,6 +39,7 @@ pub const DEFAULT_DOMAIN: &str = "localhost";
 
 /// A real-time backend in one binary: accounts, sign-in and live shared data over Server-Sent Events.
 #[derive(Parser)]
+#[allow(missing_docs, reason = "the groups say what they are, and clap would take a comment here for their text")]
 #[command(name = "broker", version, rename_all = "snake_case", rename_all_env = "screaming_snake")]
 pub struct Flags {
     /// Port for plain HTTP; 0 takes any free one.
@@ -142,7 +143,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Reads the command line, the variables `BROKER_…`, and those of the programs whose place Broker can take.
+    /// Reads a command line of flags alone, and the variables.
     ///
     /// # Errors
     /// What clap refuses, or answers itself (`--help`).
@@ -150,8 +151,15 @@ impl Flags {
         args: impl IntoIterator<Item = OsString>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches_from(args)?;
-        let mut flags = Self::from_arg_matches(&matches)?;
+        Self::of_matches(&Self::command().try_get_matches_from(args)?, variable)
+    }
+
+    /// Takes what clap has read, the variables `BROKER_…` among it, and the variables of the programs whose place Broker can take.
+    ///
+    /// # Errors
+    /// What clap refuses.
+    pub fn of_matches(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Result<Self, clap::Error> {
+        let mut flags = Self::from_arg_matches(matches)?;
         let (host, port) =
             flags.notiflux.address(&variable).map_err(|why| Self::command().error(ErrorKind::ValueValidation, why))?;
         flags.mqtt.take_variables(&variable);

@@ -31,13 +31,22 @@ pub fn secret(name: &str, value: String, default: &str, file: Option<&Path>) -> 
         }
         None => value,
         Some(_) if value != default => return Err(format!("set {name} or {name}_file, not both")),
-        Some(path) => {
-            let place = format!("{name}_file {}", path.display());
-            let text = text_of_file(path).map_err(|why| format!("{place}: {why}"))?;
-            // Editors and `echo` end a file with a line break that is not part of the secret.
-            text.trim_end_matches(['\r', '\n']).to_owned()
-        }
+        Some(path) => return secret_of_file(name, path),
     };
+    checked(name, secret)
+}
+
+/// A secret from its file.
+///
+/// # Errors
+/// A text that says what is wrong with the file or the secret.
+pub fn secret_of_file(name: &str, path: &Path) -> Result<Secret, String> {
+    let text = text_of_file(path).map_err(|why| format!("{name}_file {}: {why}", path.display()))?;
+    // Editors and `echo` end a file with a line break that is not part of the secret.
+    checked(name, text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn checked(name: &str, secret: String) -> Result<Secret, String> {
     // These characters are invisible, and nobody would type them when the secret must be entered.
     let is_unseen =
         |c: char| matches!(c, '\u{feff}' | '\u{fffe}' | '\u{200b}') || (c.is_control() && !c.is_whitespace());

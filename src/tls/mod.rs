@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 
 use crate::config::Certificate;
 
-pub use basics::{Maintenance, TlsError};
+pub use basics::{Maintenance, TlsError, provider};
 
 /// The server's TLS configuration, and the task that must run beside it.
 ///

@@ -24,7 +24,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("transports", 7),
     ("tls", 7),
     ("server", 8),
-    ("main", 9),
+    ("cli", 9),
+    ("main", 10),
 ];
 /// Pairs of one floor that know each other: a name's rules and the refusal it gives.
 const NEIGHBOURS: &[(&str, &str)] = &[("domain", "error"), ("error", "domain")];
@@ -37,7 +38,12 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["transports"]),
     ("h2", &["transports"]),
     ("sled", &["store"]),
-    ("clap", &["config"]),
+    ("clap", &["cli", "config"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("ureq", &["cli"]),
+    ("tar", &["store", "cli"]),
+    ("toml", &["config"]),
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("biscuit_auth", &["identity"]),

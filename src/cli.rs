@@ -1,0 +1,107 @@
+//! The command line: the server's flags, and the commands for operators. Each command is a file.
+
+mod caller;
+mod check;
+mod print;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{Config, Flags, said, variable};
+
+pub use caller::Caller;
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "broker",
+    version,
+    about = "A real-time backend in one binary: accounts, sign-in and live shared data over Server-Sent Events.",
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    tool: Option<Tool>,
+}
+
+/// The commands besides the server. The doc comments are the text of `--help`.
+#[derive(Subcommand)]
+pub enum Tool {
+    /// Check the configuration, and say what is wrong with it, without starting anything.
+    Check(Box<Flags>),
+    /// Print the completions for a shell.
+    Completions(print::Completions),
+    /// Print the man page, in the format of man(7).
+    Man,
+}
+
+/// What the command line asks for.
+pub enum Command {
+    /// Run the server.
+    Serve(Box<Config>),
+    /// Do something else, and end.
+    Tool(Tool),
+}
+
+/// Why the program ends with a status other than 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line is invalid: status 2.
+    Misused(String),
+    /// What was asked for could not be done: status 1.
+    Failed(String),
+}
+
+impl Command {
+    /// Reads the command line and the variables.
+    ///
+    /// For `--help` and `--version` it prints the answer and ends the process.
+    ///
+    /// # Errors
+    /// [`Failure::Misused`] with a text that says what to change.
+    pub fn read() -> Result<Self, Failure> {
+        let refused = |error: clap::Error| match error.use_stderr() {
+            true => Failure::Misused(said(&error)),
+            false => error.exit(),
+        };
+        let matches = Cli::command().try_get_matches_from(std::env::args_os()).map_err(refused)?;
+        match matches.subcommand() {
+            // Its flags are the server's, with all the variables that the server takes.
+            Some(("check", of_check)) => {
+                let flags = Flags::of_matches(of_check, variable).map_err(refused)?;
+                return Ok(Self::Tool(Tool::Check(Box::new(flags))));
+            }
+            Some(_) => return Tool::from_arg_matches(&matches).map(Self::Tool).map_err(refused),
+            None => {}
+        }
+        let flags = Flags::of_matches(&matches, variable).map_err(refused)?;
+        Config::try_from(flags).map(Box::new).map(Self::Serve).map_err(Failure::Misused)
+    }
+}
+
+impl Tool {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Failure`], with a text that says why.
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Check(flags) => check::check(*flags),
+            Self::Completions(completions) => completions.run(),
+            Self::Man => print::man(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_one_that_clap_takes_and_says_what_broker_is() {
+        let mut command = Cli::command();
+        command.build();
+        assert!(command.get_about().unwrap().to_string().starts_with("A real-time backend in one binary: "));
+    }
+}

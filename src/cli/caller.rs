@@ -1,0 +1,142 @@
+//! Calling a server that runs: where it is, and the admin token for it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, http};
+
+use super::Failure;
+use crate::config::{Config, Listen};
+use crate::domain::Secret;
+
+/// How long the server may take to begin its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take to accept a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How much of a refusal is shown, in bytes.
+const REFUSAL_BYTES: u64 = 4096;
+
+/// Where the server is, and the admin token. What is not given here is what the variables of the server say, so that a command
+/// beside the server needs nothing.
+#[derive(Args, Clone, Debug)]
+pub struct Caller {
+    /// Address of the server, such as https://broker.example.com [default: this machine, by the server's variables].
+    #[arg(long, env = "BROKER_URL")]
+    url: Option<String>,
+    /// PEM file with the root certificate of the server, if it is not a public one.
+    #[arg(long, env = "BROKER_CA")]
+    ca: Option<PathBuf>,
+    /// File with the admin token [default: by the server's variables].
+    #[arg(long)]
+    admin_token_file: Option<PathBuf>,
+}
+
+impl Caller {
+    /// The URL of a path on the server.
+    ///
+    /// # Errors
+    /// [`Failure::Misused`] if the server's variables are wrong.
+    pub fn url(&self, path: &str) -> Result<String, Failure> {
+        if let Some(url) = &self.url {
+            return Ok(format!("{}{path}", url.trim_end_matches('/')));
+        }
+        let config = Config::of_variables().map_err(Failure::Misused)?;
+        let prefix = config.base_path.prefix();
+        Ok(match &config.listen {
+            Listen::Http(port) => format!("http://{}{prefix}{path}", reachable(config.host, *port)),
+            Listen::Https(port, _) => format!("https://{}{prefix}{path}", reachable(config.host, *port)),
+        })
+    }
+
+    /// The admin token.
+    ///
+    /// # Errors
+    /// [`Failure::Misused`] if there is none to be had.
+    pub fn admin_token(&self) -> Result<Secret, Failure> {
+        match &self.admin_token_file {
+            Some(path) => crate::config::secret_of_file("admin_token", path).map_err(Failure::Misused),
+            None => Config::of_variables().map(|config| config.admin_token).map_err(Failure::Misused),
+        }
+    }
+
+    /// Sends a GET. An answer with another status than 2xx is an answer too.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if the server cannot be reached.
+    pub fn get(&self, path: &str) -> Result<http::Response<Body>, Failure> {
+        let url = self.url(path)?;
+        self.agent()?.get(&url).call().map_err(|error| unreached(&url, &error))
+    }
+
+    /// Sends a POST with the fields of a JSON object, and the admin token as one more.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if the server cannot be reached, or refuses.
+    pub fn post_as_admin(
+        &self,
+        path: &str,
+        mut fields: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<http::Response<Body>, Failure> {
+        let url = self.url(path)?;
+        let token = String::from_utf8_lossy(self.admin_token()?.expose()).into_owned();
+        fields.insert("admin_token".to_owned(), token.into());
+        let body = serde_json::Value::Object(fields).to_string();
+        let request = self.agent()?.post(&url).header("content-type", "application/json");
+        let answer = request.send(body).map_err(|error| unreached(&url, &error))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(refused(answer)) }
+    }
+
+    fn agent(&self) -> Result<Agent, Failure> {
+        let roots = match &self.ca {
+            None => RootCerts::WebPki,
+            Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(Failure::Misused)?)),
+        };
+        let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(crate::tls::provider());
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT_WITHIN))
+            .timeout_recv_response(Some(ANSWER_WITHIN))
+            .tls_config(tls.build())
+            .user_agent(concat!("broker/", env!("CARGO_PKG_VERSION")));
+        Ok(agent.build().into())
+    }
+}
+
+/// The address at which this machine reaches a server that listens on an address.
+fn reachable(host: std::net::IpAddr, port: u16) -> std::net::SocketAddr {
+    let host = match host {
+        std::net::IpAddr::V4(address) if address.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(address) if address.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    std::net::SocketAddr::new(host, port)
+}
+
+fn certificates(path: &PathBuf) -> Result<Vec<Certificate<'static>>, String> {
+    let of_file = |why: String| format!("ca {}: {why}", path.display());
+    let text = fs::read(path).map_err(|error| of_file(error.to_string()))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&text) {
+        match item.map_err(|error| of_file(error.to_string()))? {
+            PemItem::Certificate(certificate) => found.push(certificate.to_owned()),
+            _ => {}
+        }
+    }
+    if found.is_empty() { Err(of_file("it has no certificate".to_owned())) } else { Ok(found) }
+}
+
+fn unreached(url: &str, error: &ureq::Error) -> Failure {
+    Failure::Failed(format!("{url} cannot be reached: {error}"))
+}
+
+/// What the server says why it refuses.
+fn refused(answer: http::Response<Body>) -> Failure {
+    let status = answer.status();
+    let text = answer.into_body().into_with_config().limit(REFUSAL_BYTES).read_to_string().unwrap_or_default();
+    Failure::Failed(format!("the server refuses: {status} {}", text.trim()))
+}

@@ -1,0 +1,36 @@
+//! Commands that print what they are made of: completions for a shell, and the man page.
+
+use std::io::{Write, stdout};
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Failure};
+
+/// `broker completions`: of a shell.
+#[derive(Args)]
+pub struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+impl Completions {
+    pub fn run(self) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "broker", &mut text);
+        print(&text)
+    }
+}
+
+/// `broker man`.
+pub fn man() -> Result<(), Failure> {
+    let mut text = Vec::new();
+    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut text);
+    rendered.map_err(|error| Failure::Failed(error.to_string()))?;
+    print(&text)
+}
+
+/// Prints a text. A reader that has gone, such as `head`, is an error like others.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    stdout().write_all(text).map_err(|error| Failure::Failed(format!("standard output: {error}")))
+}
