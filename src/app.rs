@@ -10,6 +10,7 @@ mod mqtt_sessions;
 mod mqtt_stats;
 mod reader;
 mod rows;
+mod server_export;
 mod shares;
 
 use std::rc::{Rc, Weak};
@@ -30,10 +31,12 @@ pub use listing::{Listing, STEP_BYTES};
 pub use mqtt::{EventsAt, Readable};
 pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
 pub use mqtt_stats::{CountedClient, MqttStats};
+pub use server_export::ExportQuery;
 pub use shares::{Inbox, Item, Membership, Share, Shares};
 
 use listing::Form;
 use reader::AdminReader;
+use server_export::ServerExport;
 
 /// The services of the whole server: a cheap clone that may go to any thread.
 #[derive(Clone)]
@@ -120,5 +123,17 @@ impl App {
         let users = self.identity.list_users(admin, query)?;
         let form = if users.is_page() { Form::Page("users") } else { Form::Array };
         listing::read_as_admin(AdminReader::new(admin, self.events.store().clone()), form, users).await
+    }
+
+    /// Exports users and events for an admin, each as a line.
+    ///
+    /// # Errors
+    /// [`Error::BodyInvalid`] if nothing is wanted; [`Error::TenantNameInvalid`]; [`Error::Storage`]; [`Error::Overloaded`].
+    pub async fn export(&self, admin: &Admin, query: ExportQuery) -> Result<Listing, Error> {
+        let begun = async {
+            let rows = ServerExport::new(query)?;
+            listing::read_as_admin(AdminReader::new(admin, self.events.store().clone()), Form::Lines, rows).await
+        };
+        admin.logged("export", begun.await)
     }
 }

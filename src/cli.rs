@@ -2,6 +2,7 @@
 
 mod caller;
 mod check;
+mod export;
 mod print;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -32,6 +33,8 @@ pub enum Tool {
     Check(Box<Flags>),
     /// Print the completions for a shell.
     Completions(print::Completions),
+    /// Export users and events of a server that runs, a JSON object a line (NDJSON).
+    Export(export::Export),
     /// Print the man page, in the format of man(7).
     Man,
 }
@@ -88,6 +91,7 @@ impl Tool {
     pub fn run(self) -> Result<(), Failure> {
         match self {
             Self::Check(flags) => check::check(*flags),
+            Self::Export(export) => export.run(),
             Self::Completions(completions) => completions.run(),
             Self::Man => print::man(),
         }

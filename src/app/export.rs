@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::event_object::event_object;
 use super::listing::{Items, Rows, STEP_BYTES};
 use crate::domain::{
-    KeptSubscription, KeptWill, MqttSession, MqttSessionId, PayloadForm, SessionId, Timestamp, Username,
+    KeptSubscription, KeptWill, MqttSession, MqttSessionId, PayloadForm, SessionId, TenantName, Timestamp, Username,
 };
 use crate::error::Error;
 use crate::events::EventParts;
@@ -61,10 +61,10 @@ impl Rows for ExportRows {
             }
         };
         events.next(store, STEP_BYTES, |tenant, event| {
-            let object = store.unless_damaged(event_object(&EventParts::of_stored(&event, store)))?;
-            let Some(object) = object else { return Ok(()) };
-            let tenant = serde_json::Value::from(tenant.as_str());
-            items.push(&raw(format!("{{\"kind\":\"event\",\"tenant_name\":{tenant},{}", &object.get()[1..]))?)
+            match store.unless_damaged(event_line(tenant, &EventParts::of_stored(&event, store), None))? {
+                Some(line) => items.push(&line),
+                None => Ok(()),
+            }
         })
     }
 }
@@ -112,8 +112,23 @@ impl<'a> From<&'a MqttSession> for MqttSessionView<'a> {
     }
 }
 
+/// An event of a tenant as a line: the object that every transport shows, with its kind and its tenant before that, and when it
+/// expires if that is to be told.
+///
+/// # Errors
+/// [`Error::Damaged`] if its data is no JSON.
+pub(super) fn event_line(
+    tenant: &TenantName,
+    event: &EventParts<'_>,
+    expires_at: Option<Timestamp>,
+) -> Result<Box<RawValue>, Error> {
+    let (tenant, object) = (serde_json::Value::from(tenant.as_str()), event_object(event)?);
+    let expiry = expires_at.map(|at| format!("\"expires_at\":{},", at.as_millis())).unwrap_or_default();
+    raw(format!("{{\"kind\":\"event\",\"tenant_name\":{tenant},{expiry}{}", &object.get()[1..]))
+}
+
 /// An object, which has fields, with the word for what it is before them.
-fn of_kind(kind: &str, object: &RawValue) -> Result<Box<RawValue>, Error> {
+pub(super) fn of_kind(kind: &str, object: &RawValue) -> Result<Box<RawValue>, Error> {
     raw(format!("{{\"kind\":\"{kind}\",{}", &object.get()[1..]))
 }
 

@@ -31,6 +31,7 @@ mod topic_guests;
 mod topics;
 mod totp;
 mod two_factor;
+mod user_exchange;
 mod user_fields;
 mod user_list;
 mod users;
@@ -68,6 +69,7 @@ pub use token::{TokenForm, Tokens};
 pub use topic_guests::{MAX_TOPICS, TopicSubscriptions};
 pub use topics::{TopicPermit, TopicUse};
 pub use two_factor::{BeginTwoFactor, BegunTwoFactor, ConfirmTwoFactor, ConfirmedTwoFactor, EndTwoFactor};
+pub use user_exchange::{Hashes, exported};
 pub use user_fields::{NewAccount, OwnInput, UserInput};
 pub use user_list::{UserList, UserQuery};
 
@@ -238,6 +240,14 @@ impl Admin {
     /// Begins the admin's action on a user, whose result is to be logged: `what` is to be `done`.
     fn act(&self, what: &'static str, done: &'static str, user: &str) -> Act {
         Act::on(user, what, done, self.from)
+    }
+
+    /// Logs that an admin has begun something that concerns many users, such as an export, or why not. Returns the result.
+    ///
+    /// # Errors
+    /// Those of `begun`.
+    pub fn logged<T>(&self, what: &'static str, begun: Result<T, Error>) -> Result<T, Error> {
+        self.act(what, "begun", "").ends(begun)
     }
 }
 

@@ -124,7 +124,7 @@ pub fn view(user: &User) -> Result<Box<RawValue>, Error> {
     UserView { username: &user.username, user: Some(user), data: data_of(user)? }.to_json()
 }
 
-fn data_of(user: &User) -> Result<Option<&RawValue>, Error> {
+pub(super) fn data_of(user: &User) -> Result<Option<&RawValue>, Error> {
     let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose();
     data.map_err(|error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username)))
 }

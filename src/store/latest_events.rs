@@ -15,6 +15,11 @@ impl LatestEvents {
         Self(Names::new(tenant, Wanted::Of(Box::new(view))))
     }
 
+    /// Begins a reading of all events of a tenant, those of inboxes too.
+    pub fn of_all(tenant: TenantName) -> Self {
+        Self(Names::new(tenant, Wanted::All))
+    }
+
     /// Skips all names up to this one, in the order of their bytes.
     pub fn start_after(&mut self, name: &str) {
         self.0.start_after(name);

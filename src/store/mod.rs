@@ -12,8 +12,8 @@
 //!   `lookalikes`, `channel_tokens`, `invites`, `sessions`, `mqtt_sessions`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `erasures` (deleted
 //!   users), `tenants`, `activity`.
-//! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, `user_events`, on the threads of
-//!   `readers`.
+//! - Reading many rows: `scan`, `replay`, `latest_events`, `names`, `history`, `chain`, `users`, `user_events`, `tenant_events`, on
+//!   the threads of `readers`.
 //! - Reading one row: `database`, `rows`, `damage`, `epochs`, `account_cache`.
 
 mod account_cache;
@@ -56,6 +56,7 @@ mod scan;
 mod sessions;
 mod sizes;
 mod tail;
+mod tenant_events;
 mod tenants;
 mod touched;
 mod transaction;
@@ -84,6 +85,7 @@ pub use readers::Lane;
 pub use replay::{Missing, Replay, Wanted};
 pub use sizes::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
 pub use tail::{Excess, Oldest, TailCount};
+pub use tenant_events::TenantEvents;
 pub use transaction::Transaction;
 pub use user_events::UserEvents;
 pub use users::Users;

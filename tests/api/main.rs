@@ -22,6 +22,7 @@ mod disk_full;
 mod documents;
 mod end_session;
 mod events;
+mod export;
 mod export_me;
 mod fairness;
 mod get_user;

@@ -100,6 +100,7 @@ fn table(config: &mut web::ServiceConfig) {
         .service(post("/unrevoke_user", users::unrevoke_user))
         .service(post("/delete_user", users::delete_user))
         .service(post("/list_users", users::list_users))
+        .service(post("/export", users::export))
         .service(post("/create_invite", users::create_invite))
         .service(post("/delete_invite", users::delete_invite))
         .service(post("/get_user", users::get_user))

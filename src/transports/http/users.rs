@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::extract::{AdminBody, ByAdmin, ByAdminOrUser, Peer};
 use super::reply::{self, Reply};
-use crate::app::App;
+use crate::app::{App, ExportQuery};
 use crate::error::Error;
 use crate::identity::{InviteToDelete, NewInvite, UserInput, UserQuery};
 
@@ -39,6 +39,7 @@ impl AdminBody for NewUser {
 }
 impl AdminBody for UserInput {}
 impl AdminBody for UserQuery {}
+impl AdminBody for ExportQuery {}
 impl AdminBody for NewInvite {}
 impl AdminBody for InviteToDelete {}
 impl AdminBody for OfUser {}
@@ -72,6 +73,11 @@ pub async fn delete_user(app: App, ByAdmin(admin, of): ByAdmin<UserToDelete>) ->
 
 pub async fn list_users(app: App, ByAdmin(admin, query): ByAdmin<UserQuery>) -> Reply {
     Ok(reply::listing(app.list_users(&admin, query).await?))
+}
+
+/// Users and events, a JSON object a line.
+pub async fn export(app: App, ByAdmin(admin, query): ByAdmin<ExportQuery>) -> Reply {
+    Ok(reply::lines(app.export(&admin, query).await?))
 }
 
 pub async fn get_user(app: App, ByAdmin(admin, of): ByAdmin<OfUser>) -> Reply {
