@@ -3,6 +3,7 @@
 mod caller;
 mod check;
 mod export;
+mod failure;
 mod print;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -10,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::config::{Config, Flags, said, variable};
 
 pub use caller::Caller;
+pub use failure::Failure;
 
 /// The whole command line.
 #[derive(Parser)]
@@ -45,15 +47,6 @@ pub enum Command {
     Serve(Box<Config>),
     /// Do something else, and end.
     Tool(Tool),
-}
-
-/// Why the program ends with a status other than 0.
-#[derive(Debug)]
-pub enum Failure {
-    /// The command line is invalid: status 2.
-    Misused(String),
-    /// What was asked for could not be done: status 1.
-    Failed(String),
 }
 
 impl Command {
@@ -92,8 +85,8 @@ impl Tool {
         match self {
             Self::Check(flags) => check::check(*flags),
             Self::Export(export) => export.run(),
-            Self::Completions(completions) => completions.run(),
-            Self::Man => print::man(),
+            Self::Completions(completions) => completions.run(Cli::command()),
+            Self::Man => print::man(Cli::command()),
         }
     }
 }

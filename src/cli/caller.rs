@@ -9,7 +9,7 @@ use clap::Args;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, http};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::{Config, Listen};
 use crate::domain::Secret;
 

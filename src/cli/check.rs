@@ -1,6 +1,6 @@
 //! `broker check`: whether a server would take these flags.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::{Config, Flags};
 
 /// Checks the flags as a server would at its start.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
-use super::{Caller, Failure};
+use super::caller::Caller;
+use super::failure::Failure;
 
 /// `broker export`: where from, what, and where to.
 #[derive(Args)]

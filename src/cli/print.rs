@@ -2,10 +2,10 @@
 
 use std::io::{Write, stdout};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::failure::Failure;
 
 /// `broker completions`: of a shell.
 #[derive(Args)]
@@ -15,17 +15,18 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(self) -> Result<(), Failure> {
+    /// Prints them for the command line of the program.
+    pub fn run(self, mut program: Command) -> Result<(), Failure> {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "broker", &mut text);
+        clap_complete::generate(self.shell, &mut program, "broker", &mut text);
         print(&text)
     }
 }
 
-/// `broker man`.
-pub fn man() -> Result<(), Failure> {
+/// `broker man`: of the command line of the program.
+pub fn man(program: Command) -> Result<(), Failure> {
     let mut text = Vec::new();
-    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut text);
+    let rendered = clap_mangen::Man::new(program).render(&mut text);
     rendered.map_err(|error| Failure::Failed(error.to_string()))?;
     print(&text)
 }
