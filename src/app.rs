@@ -1,9 +1,11 @@
 //! What the handlers of every transport share.
 
+mod certificate;
 mod claims;
 mod event_object;
 mod events;
 mod export;
+mod health;
 mod listing;
 mod mqtt;
 mod mqtt_sessions;
@@ -12,6 +14,7 @@ mod reader;
 mod rows;
 mod server_export;
 mod shares;
+mod status;
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -24,15 +27,18 @@ use crate::error::Error;
 use crate::events::{CatchUp, Rates, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
+pub use certificate::CertificateEnd;
 pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
 pub use events::{Events, HistoryPage, InsertOptions, Inserting, LastSeen, StreamQuery};
+pub use health::{Health, Phase};
 pub use listing::{Listing, STEP_BYTES};
 pub use mqtt::{EventsAt, Readable};
 pub use mqtt_sessions::{BegunSession, ConnectingClient, Keeping, KeptSession};
 pub use mqtt_stats::{CountedClient, MqttStats};
 pub use server_export::ExportQuery;
 pub use shares::{Inbox, Item, Membership, Share, Shares};
+pub use status::Status;
 
 use listing::Form;
 use reader::AdminReader;
@@ -59,6 +65,10 @@ pub struct Services {
     pub mqtt_stats: MqttStats,
     /// The shared subscriptions of MQTT.
     pub shares: Shares,
+    /// Whether the server works, and whether it wants more clients.
+    pub health: Health,
+    /// When the certificate ends.
+    pub certificate: CertificateEnd,
     /// How often a user may connect over MQTT.
     pub mqtt_connects: Arc<Rates>,
 }

@@ -4,6 +4,7 @@ mod caller;
 mod check;
 mod export;
 mod failure;
+mod health;
 mod print;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -33,6 +34,8 @@ struct Cli {
 pub enum Tool {
     /// Check the configuration, and say what is wrong with it, without starting anything.
     Check(Box<Flags>),
+    /// Ask a running server whether it works. Status 0 is yes, and 1 is no.
+    Health(health::Health),
     /// Print the completions for a shell.
     Completions(print::Completions),
     /// Export users and events of a server that runs, a JSON object a line (NDJSON).
@@ -86,6 +89,7 @@ impl Tool {
             Self::Check(flags) => check::check(*flags),
             Self::Export(export) => export.run(),
             Self::Completions(completions) => completions.run(Cli::command()),
+            Self::Health(health) => health.run(),
             Self::Man => print::man(Cli::command()),
         }
     }

@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sntpc::{NtpContext, NtpTimestampGenerator};
@@ -53,6 +53,32 @@ struct Inner {
     is_alone: AtomicBool,
     /// Whether the servers have been asked, or need not be.
     settled: watch::Sender<bool>,
+    /// The last answer that was accepted: of which server, and when.
+    heard: Mutex<Option<(String, Instant)>>,
+}
+
+/// What the time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The servers: an answer of one was accepted.
+    Ntp,
+    /// The local clock, until a server's answer is accepted.
+    Waiting,
+    /// The local clock, because there are no servers.
+    Local,
+}
+
+/// How the clock is doing.
+#[derive(Clone, Debug)]
+pub struct ClockState {
+    /// What the time comes from.
+    pub source: TimeSource,
+    /// The server that gave the last answer that was accepted.
+    pub server: Option<String>,
+    /// How long ago that was.
+    pub heard: Option<Duration>,
+    /// By how many milliseconds this clock is ahead of the local one.
+    pub offset_millis: i64,
 }
 
 /// The clock as a function of the time since the start. All values are in microseconds since the Unix epoch or the
@@ -93,7 +119,8 @@ impl Clock {
         }
         let (settled, _) = watch::channel(is_near);
         let (started, line, is_alone) = (Instant::now(), RwLock::new(None), AtomicBool::new(false));
-        Self(Arc::new(Inner { started, line, newest, accepts_steps, is_alone, settled }))
+        let heard = Mutex::default();
+        Self(Arc::new(Inner { started, line, newest, accepts_steps, is_alone, settled, heard }))
     }
 
     /// Waits until the time is as right as it can be. It returns at once if the local clock is within a day of the
@@ -110,6 +137,19 @@ impl Clock {
     pub fn is_vouched_for(&self) -> bool {
         let is_near_newest = || self.0.newest.is_none_or(|newest| self.is_near(newest, self.micros_now()));
         self.line().is_some() || self.0.is_alone.load(Ordering::Relaxed) || is_near_newest()
+    }
+
+    /// How the clock is doing.
+    pub fn state(&self) -> ClockState {
+        let heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let source = match &heard {
+            Some(_) => TimeSource::Ntp,
+            None if self.0.is_alone.load(Ordering::Relaxed) => TimeSource::Local,
+            None => TimeSource::Waiting,
+        };
+        let (server, at) = heard.unzip();
+        let offset_millis = self.micros_now().saturating_sub(local()) / 1000;
+        ClockState { source, server, heard: at.map(|at| at.elapsed()), offset_millis }
     }
 
     /// Whether a time is too far from the local clock and the database.
@@ -208,6 +248,8 @@ impl Clock {
                     }
                     learned.doubted.clear();
                     self.correct(correction);
+                    *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((server.clone(), Instant::now()));
                     return true;
                 }
                 Err(why) => tracing::info!(server, why, "this NTP server gave no time"),

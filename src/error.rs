@@ -227,6 +227,8 @@ errors! {
     StorageFull => 503, "storage_full", "the server's disk is full, nothing was changed";
     /// The server is going down.
     ShuttingDown => 503, "shutting_down", "the server is going down, try again";
+    /// The writer does not come round.
+    Stalled => 503, "stalled", "the server's database makes no progress";
     /// The database failed. The text is for the log only.
     Storage(_why: String) => 500, "storage_failed", "the server's database failed";
     /// A value in the database is not what was written. The text is for the log only, and names its key. The database goes on.
@@ -262,7 +264,7 @@ impl Error {
         match self {
             Self::TooManyAttempts(seconds) | Self::InsertRateExceeded(seconds) => Some(*seconds),
             Self::Overloaded | Self::ShuttingDown => Some(1),
-            Self::StorageFull | Self::TooManyFilters(_) => Some(10),
+            Self::StorageFull | Self::Stalled | Self::TooManyFilters(_) => Some(10),
             _ => None,
         }
     }

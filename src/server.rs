@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::app::{Events, MqttSessions, MqttStats, Services, Shares};
+use crate::app::{CertificateEnd, Events, Health, MqttSessions, MqttStats, Phase, Services, Shares};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
@@ -143,6 +143,8 @@ impl Server {
             mqtt_sessions: MqttSessions::default(),
             mqtt_stats: MqttStats::default(),
             shares: Shares::default(),
+            health: Health::default(),
+            certificate: CertificateEnd::default(),
             mqtt_connects: Arc::new(Rates::new(connect_rate, 0)),
         };
 
@@ -187,6 +189,7 @@ impl Server {
             }
             ended = &mut serving => Err(Error::Internal(format!("the listener ended: {ended:?}"))),
         };
+        services.health.enter(Phase::Stopping);
         notify(NotifyState::Stopping);
         background.iter().for_each(JoinHandle::abort);
         stop(&core, handle).await;

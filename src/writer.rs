@@ -257,6 +257,11 @@ impl Writer {
         let _ = self.submit(Stop).await;
     }
 
+    /// How many changes wait, and how many bytes they hold.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.waits.now()
+    }
+
     /// Returns after the thread has handled a batch: it lives and is not stuck.
     ///
     /// # Errors

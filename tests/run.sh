@@ -31,6 +31,7 @@ openssl openssl
 mkfs.ext4 e2fsprogs
 mount mount
 prlimit util-linux
+fsfreeze util-linux
 ip iproute2
 mosquitto_pub mosquitto-clients
 systemd-analyze systemd

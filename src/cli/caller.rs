@@ -1,16 +1,19 @@
 //! Calling a server that runs: where it is, and the admin token for it.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate as Root, PemItem, RootCerts, TlsConfig, TlsConfigBuilder, parse_pem};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, http};
 
 use super::failure::Failure;
-use crate::config::{Config, Listen};
+use crate::config::{Certificate, Config, Listen};
 use crate::domain::Secret;
 
 /// How long the server may take to begin its answer.
@@ -48,7 +51,12 @@ impl Caller {
         let prefix = config.base_path.prefix();
         Ok(match &config.listen {
             Listen::Http(port) => format!("http://{}{prefix}{path}", reachable(config.host, *port)),
-            Listen::Https(port, _) => format!("https://{}{prefix}{path}", reachable(config.host, *port)),
+            // The certificate is for the domain, and not for the address at which the server is reached.
+            Listen::Https(port, Certificate::Acme { domain, .. }) => format!("https://{domain}:{port}{prefix}{path}"),
+            Listen::Https(port, Certificate::Files { chain, .. }) => match crate::tls::name_in(chain) {
+                Some(name) => format!("https://{name}:{port}{prefix}{path}"),
+                None => format!("https://{}{prefix}{path}", reachable(config.host, *port)),
+            },
         })
     }
 
@@ -69,7 +77,18 @@ impl Caller {
     /// [`Failure::Failed`] if the server cannot be reached.
     pub fn get(&self, path: &str) -> Result<http::Response<Body>, Failure> {
         let url = self.url(path)?;
-        self.agent()?.get(&url).call().map_err(|error| unreached(&url, &error))
+        self.agent(self.tls()?)?.get(&url).call().map_err(|error| unreached(&url, &error))
+    }
+
+    /// The same, whatever the certificate of a server on this machine is: a health check is given no secret, and asks whether the server
+    /// works.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] if the server cannot be reached.
+    pub fn probe(&self, path: &str) -> Result<http::Response<Body>, Failure> {
+        let url = self.url(path)?;
+        let tls = self.tls()?.disable_verification(self.url.is_none() && self.ca.is_none());
+        self.agent(tls)?.get(&url).call().map_err(|error| unreached(&url, &error))
     }
 
     /// Sends a POST with the fields of a JSON object, and the admin token as one more.
@@ -85,17 +104,20 @@ impl Caller {
         let token = String::from_utf8_lossy(self.admin_token()?.expose()).into_owned();
         fields.insert("admin_token".to_owned(), token.into());
         let body = serde_json::Value::Object(fields).to_string();
-        let request = self.agent()?.post(&url).header("content-type", "application/json");
+        let request = self.agent(self.tls()?)?.post(&url).header("content-type", "application/json");
         let answer = request.send(body).map_err(|error| unreached(&url, &error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(refused(answer)) }
     }
 
-    fn agent(&self) -> Result<Agent, Failure> {
+    fn tls(&self) -> Result<TlsConfigBuilder, Failure> {
         let roots = match &self.ca {
             None => RootCerts::WebPki,
             Some(path) => RootCerts::Specific(Arc::new(certificates(path).map_err(Failure::Misused)?)),
         };
-        let tls = TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(crate::tls::provider());
+        Ok(TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(crate::tls::provider()))
+    }
+
+    fn agent(&self, tls: TlsConfigBuilder) -> Result<Agent, Failure> {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -103,21 +125,44 @@ impl Caller {
             .timeout_recv_response(Some(ANSWER_WITHIN))
             .tls_config(tls.build())
             .user_agent(concat!("broker/", env!("CARGO_PKG_VERSION")));
-        Ok(agent.build().into())
+        if self.url.is_some() {
+            return Ok(agent.build().into());
+        }
+        // The server on this machine is asked directly: a proxy would look for it elsewhere.
+        let here = ThisMachine(Config::of_variables().map_err(Failure::Misused)?.host);
+        Ok(Agent::with_parts(agent.proxy(None).build(), DefaultConnector::default(), here))
+    }
+}
+
+/// Finds every name at the address at which this machine reaches the server. The name is that of its certificate.
+#[derive(Debug)]
+struct ThisMachine(IpAddr);
+
+impl Resolver for ThisMachine {
+    fn resolve(
+        &self,
+        uri: &http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let default = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) { 443 } else { 80 };
+        let mut found = self.empty();
+        found.push(reachable(self.0, uri.port_u16().unwrap_or(default)));
+        Ok(found)
     }
 }
 
 /// The address at which this machine reaches a server that listens on an address.
-fn reachable(host: std::net::IpAddr, port: u16) -> std::net::SocketAddr {
+fn reachable(host: IpAddr, port: u16) -> SocketAddr {
     let host = match host {
-        std::net::IpAddr::V4(address) if address.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(address) if address.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    std::net::SocketAddr::new(host, port)
+    SocketAddr::new(host, port)
 }
 
-fn certificates(path: &PathBuf) -> Result<Vec<Certificate<'static>>, String> {
+fn certificates(path: &PathBuf) -> Result<Vec<Root<'static>>, String> {
     let of_file = |why: String| format!("ca {}: {why}", path.display());
     let text = fs::read(path).map_err(|error| of_file(error.to_string()))?;
     let mut found = Vec::new();
@@ -137,6 +182,11 @@ fn unreached(url: &str, error: &ureq::Error) -> Failure {
 /// What the server says why it refuses.
 fn refused(answer: http::Response<Body>) -> Failure {
     let status = answer.status();
+    Failure::Failed(format!("the server refuses: {status} {}", said(answer)))
+}
+
+/// The beginning of the body of an answer that is short.
+pub fn said(answer: http::Response<Body>) -> String {
     let text = answer.into_body().into_with_config().limit(REFUSAL_BYTES).read_to_string().unwrap_or_default();
-    Failure::Failed(format!("the server refuses: {status} {}", text.trim()))
+    text.trim().to_owned()
 }

@@ -32,6 +32,6 @@ pub fn man(program: Command) -> Result<(), Failure> {
 }
 
 /// Prints a text. A reader that has gone, such as `head`, is an error like others.
-fn print(text: &[u8]) -> Result<(), Failure> {
+pub fn print(text: &[u8]) -> Result<(), Failure> {
     stdout().write_all(text).map_err(|error| Failure::Failed(format!("standard output: {error}")))
 }

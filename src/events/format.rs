@@ -16,6 +16,9 @@ pub trait Format: Sync {
     /// Tells formats apart: streams of one group have equal keys, and get the same bytes.
     fn key(&self) -> FormatKey;
 
+    /// The transport, as operators know it.
+    fn transport(&self) -> &'static str;
+
     /// Appends an event to a buffer. Returns where in the buffer the event's data stands, if it is there as JSON of the same meaning:
     /// then that takes the place of the data in memory, and other formats are given it.
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>>;

@@ -15,6 +15,7 @@ use super::mailbox::{Command, Mailbox, WorkerNotifier};
 use super::registry::{GoneStream, Lease, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
+use super::survey::Survey;
 use crate::domain::{Authorize, Event, EventFilter, FilterChange, Own, Rights, TenantName, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
@@ -237,6 +238,16 @@ impl Hub {
             // A worker that has ended has no streams.
             let _ = closing.await;
         }
+    }
+
+    /// What the open streams do. Each worker looks at all of its streams for that, so ask seldom.
+    pub async fn survey(&self) -> Survey {
+        let mut all = Survey::default();
+        for survey in self.0.registry.survey() {
+            // A worker that has ended has no streams.
+            all.add(survey.await.unwrap_or_default());
+        }
+        all
     }
 
     /// Whether the hub was closed.

@@ -7,6 +7,7 @@ use super::ending::End;
 use super::gate::Gate;
 use super::lock::lock;
 use super::stream_id::Serial;
+use super::survey::Survey;
 use crate::domain::{FilterChange, Own, Rights, TenantName, Timestamp, Username};
 use crate::error::Error;
 
@@ -43,6 +44,8 @@ pub struct Post {
     /// Users that have come to a tenant, or have gone from it.
     pub(super) presence: Vec<(TenantName, Username)>,
     pub(super) closing: Option<oneshot::Sender<()>>,
+    /// Whoever wants to know what its streams do.
+    pub(super) surveys: Vec<oneshot::Sender<Survey>>,
 }
 
 /// What one stream is told to do.
@@ -112,6 +115,13 @@ impl Mailbox {
         let (done, closing) = oneshot::channel();
         self.note(|post| post.closing = Some(done));
         closing
+    }
+
+    /// Somebody wants to know what the streams do.
+    pub fn post_survey(&self) -> oneshot::Receiver<Survey> {
+        let (done, survey) = oneshot::channel();
+        self.note(|post| post.surveys.push(done));
+        survey
     }
 
     /// Waits until something has come.

@@ -31,6 +31,7 @@ mod stream_id;
 mod subscribe_request;
 mod subscriber;
 mod subscription;
+mod survey;
 mod tenant_subscriptions;
 mod topic_index;
 mod weak_map;
@@ -50,11 +51,12 @@ pub use mqtt_sessions::{
 };
 pub use new_event::{Lifetime, NewEvent};
 pub use rate::Rates;
-pub use registry::{GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};
+pub use registry::{Crowd, GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};
 pub use sink::{Asked, Sink, Written};
 pub use stream_id::StreamId;
 pub use subscribe_request::{First, HandOver, Start, StreamOptions, SubscribeRequest};
 pub use subscription::{CatchUp, HEARTBEAT_EVERY, Subscription};
+pub use survey::{SlowReader, Survey};
 pub use worker_handle::WorkerHandle;
 
 #[cfg(test)]

@@ -19,10 +19,11 @@ use tokio::sync::oneshot;
 use super::lock::lock;
 use super::mailbox::Mailbox;
 use super::stream_id::{Serial, StreamId};
+use super::survey::Survey;
 use crate::domain::{Position, SessionId, TenantName, Timestamp, Username};
 use access::Access;
 pub use grace::{GRACE, GoesOnFor, GoneStream};
-pub use presence::{PEOPLE_AT_ONCE, Person, Presence};
+pub use presence::{Crowd, PEOPLE_AT_ONCE, Person, Presence};
 pub use record::Lease;
 use table::Table;
 
@@ -156,6 +157,11 @@ impl Registry {
     /// Has every worker end its streams. Each receiver resolves when one of them has.
     pub fn close(&self) -> Vec<oneshot::Receiver<()>> {
         lock(&self.0).workers().iter().map(|worker| worker.post_closing()).collect()
+    }
+
+    /// Asks every worker what its streams do.
+    pub fn survey(&self) -> Vec<oneshot::Receiver<Survey>> {
+        lock(&self.0).workers().iter().map(|worker| worker.post_survey()).collect()
     }
 
     /// Has every grace that has begun be over.

@@ -204,6 +204,10 @@ mod tests {
             self.key
         }
 
+        fn transport(&self) -> &'static str {
+            "test"
+        }
+
         fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
             self.written.fetch_add(1, Ordering::Relaxed);
             buffer.extend_from_slice(self.key.encoding.as_bytes());
@@ -303,6 +307,10 @@ mod tests {
         impl Format for Bare {
             fn key(&self) -> FormatKey {
                 FormatKey { encoding: "bare", framing: if self.0 { "shared" } else { "copied" } }
+            }
+
+            fn transport(&self) -> &'static str {
+                "test"
             }
 
             fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {

@@ -7,6 +7,7 @@ use super::ending::End;
 use super::registry::UserStreams;
 use super::shared_event::SharedEvent;
 use super::stream_id::Serial;
+use super::survey::Survey;
 use crate::domain::{Account, FilterChange, Own, Position, Rights, TenantName, Timestamp, Username};
 use crate::error::Error;
 
@@ -45,6 +46,9 @@ pub trait Subscriber: 'static {
 
     /// Its timer has come up: it sends a heartbeat, or ends because its time is over. Returns when the timer is to come up again.
     fn beat(&self, now: Timestamp) -> Option<Duration>;
+
+    /// Is counted among the streams that are open, unless it has ended.
+    fn tell(&self, survey: &mut Survey);
 }
 
 /// A subscription that goes on with another view if its worker says so.

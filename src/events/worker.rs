@@ -7,6 +7,7 @@ use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
 use super::permits::Permits;
 use super::subscriber::{ChangeView, Subscriber};
+use super::survey::Survey;
 use super::tenant_subscriptions::{TenantSubscriptions, Tenants};
 use super::wheel::{TICK, Wheel};
 use super::worker_streams::WorkerStreams;
@@ -118,7 +119,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
     /// Does what the mailbox says apart from the channels: tells of users that have come or gone, gives the streams of users their new
     /// rights, changes filters and ends streams.
     pub fn drain_mailbox(self: &Rc<Self>) {
-        let Post { changed, ended, commands, presence, closing, .. } = self.mailbox.take();
+        let Post { changed, ended, commands, presence, closing, surveys, .. } = self.mailbox.take();
         for (tenant, username) in presence {
             if let Some(subscriptions) = self.tenants.get(&tenant) {
                 subscriptions.tell_presence(&username);
@@ -141,6 +142,12 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                 Command::Renew(until) => subscription.renew(until),
                 Command::End(why) => subscription.end(why),
             }
+        }
+        for wanted in surveys {
+            let mut survey = Survey::default();
+            self.streams.all().iter().for_each(|subscription| subscription.tell(&mut survey));
+            // Whoever asked may have gone.
+            let _ = wanted.send(survey);
         }
         if let Some(done) = closing {
             self.streams.all().iter().for_each(|subscription| subscription.end(End::Stopping));

@@ -108,7 +108,9 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
     let callers = Arc::clone(&services.callers);
     let newcomers = UnderWay::of(&connections);
     let worker = Worker { services, bodies: Bodies::default(), sockets, connections, newcomers, stopping };
-    let routes = |worker: &Worker| http::routes(worker.app(), worker.bodies.clone(), worker.sockets.clone());
+    let routes = |worker: &Worker| {
+        http::routes(worker.app(), worker.bodies.clone(), worker.sockets.clone(), worker.connections.clone())
+    };
     let of_http = worker.clone();
     match listen {
         Listen::Http(port) => {
@@ -122,7 +124,8 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
             Ok(Listening { addresses, http: builder.run(), certificate: None })
         }
         Listen::Https(port, certificate) => {
-            let (tls, maintenance) = tls::configure(certificate).map_err(StartError::Tls)?;
+            let (tls, maintenance) =
+                tls::configure(certificate, worker.services.certificate.clone()).map_err(StartError::Tls)?;
             let handshakes = Handshakes::new(tls.clone(), OF_HTTPS, &worker.connections);
             let service = move || {
                 let Worker { connections, stopping, .. } = of_http.clone();

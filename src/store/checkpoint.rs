@@ -43,7 +43,7 @@ struct Flags {
     /// Notified when any of that changes.
     changed: Condvar,
     /// Whether the disk is full for the current checkpoint, or for the next commit.
-    full_disk: FullDisk,
+    full_disk: Arc<FullDisk>,
 }
 
 /// The state of a checkpoint that asks for a resource that it lacks.
@@ -116,10 +116,16 @@ pub struct Files {
 
 impl Checkpointer {
     /// Starts the thread.
-    pub fn start(tree: sled::Tree, files: Files, overlay: Arc<Overlay>, path: PathBuf) -> std::io::Result<Self> {
+    pub fn start(
+        tree: sled::Tree,
+        files: Files,
+        overlay: Arc<Overlay>,
+        path: PathBuf,
+        full_disk: Arc<FullDisk>,
+    ) -> std::io::Result<Self> {
         let (work, todo) = mpsc::channel::<Work>();
         let (say_done, done) = mpsc::channel();
-        let flags = Arc::new(Flags::default());
+        let flags = Arc::new(Flags { full_disk, ..Flags::default() });
         let mut mover = Mover { tree, files, overlay: Arc::clone(&overlay), path, flags: Arc::clone(&flags) };
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             for Work { table, journal } in todo {

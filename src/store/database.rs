@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::account_cache::AccountCache;
 use super::activity::Activity;
 use super::damage::ReportedDamage;
+use super::disk::FullDisk;
 use super::epochs::Epochs;
 use super::mqtt_cursors::MqttCursors;
 use super::overlay::Overlay;
@@ -30,6 +31,7 @@ pub struct Store {
     pub(super) reported: Arc<ReportedDamage>,
     pub(super) mqtt_cursors: Arc<MqttCursors>,
     pub(super) readers: Readers,
+    pub(super) full_disk: Arc<FullDisk>,
     /// Held while the database is open. The last field: sled is closed before it is released.
     pub(super) _lock: Arc<File>,
 }

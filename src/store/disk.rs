@@ -57,6 +57,11 @@ impl FullDisk {
         }
     }
 
+    /// Whether any part has found the disk full, and has not found room since.
+    pub fn is_found(&self) -> bool {
+        self.0.load(Ordering::Acquire) != 0
+    }
+
     /// Whether this part has found the disk full, and has not found room since.
     pub fn is_found_by(&self, finder: Finder) -> bool {
         self.0.load(Ordering::Acquire) & finder as u8 != 0

@@ -150,6 +150,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         reported: Arc::default(),
         mqtt_cursors: Arc::default(),
         readers: Readers::start().map_err(directory)?,
+        full_disk: Arc::default(),
         _lock: Arc::new(lock),
     };
     let epochs = store.kept_epochs().map_err(|error| damaged(&error.to_string()))?;
@@ -159,8 +160,8 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     store.epochs = Epochs::after(progress.head, epochs);
     let journal = Journal::open(held, &recovered).map_err(directory)?;
     let integrity_scan = IntegrityScan::start(tree.clone(), unread).map_err(directory)?;
-    let checkpointer =
-        Checkpointer::start(tree, Files { data, watermark }, overlay, path.to_owned()).map_err(directory)?;
+    let (files, full_disk) = (Files { data, watermark }, Arc::clone(&store.full_disk));
+    let checkpointer = Checkpointer::start(tree, files, overlay, path.to_owned(), full_disk).map_err(directory)?;
     let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark };
     let committer = Committer::new(store.clone(), progress.commits, parts);
     Ok((store, committer))

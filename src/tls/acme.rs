@@ -10,15 +10,14 @@ use rustls_acme::AcmeConfig;
 use rustls_acme::caches::DirCache;
 
 use super::basics::{Maintenance, TlsError, provider, server_config};
-
-/// RFC 8737: the protocol name with which the authority asks for the challenge's certificate.
-const ACME_TLS: &[u8] = b"acme-tls/1";
+use super::shown::ACME_TLS;
+use crate::app::CertificateEnd;
 
 pub fn configure(
-    domain: &str,
-    directory: &str,
+    (domain, directory): (&str, &str),
     ca: Option<&Path>,
     cache: &Path,
+    end: CertificateEnd,
 ) -> Result<(ServerConfig, Maintenance), TlsError> {
     let bad = |path: &Path, why: &dyn std::fmt::Display| TlsError::File(path.to_owned(), why.to_string());
     // The directory will hold private keys.
@@ -46,7 +45,7 @@ pub fn configure(
         .directory(directory)
         .cache(DirCache::new(cache.to_owned()))
         .state();
-    let mut config = server_config(state.resolver())?;
+    let mut config = server_config(state.resolver(), end)?;
     config.alpn_protocols.push(ACME_TLS.to_vec());
 
     // The state orders a certificate, renews it at two thirds of its life, and tries again later if that fails.

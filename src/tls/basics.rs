@@ -10,6 +10,9 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ResolvesServerCert;
 
+use super::shown::Shown;
+use crate::app::CertificateEnd;
+
 /// Why TLS cannot be served.
 #[derive(Debug)]
 pub enum TlsError {
@@ -39,10 +42,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The settings of every TLS server of Broker, apart from its certificate.
-pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
+pub fn server_config(resolver: Arc<dyn ResolvesServerCert>, end: CertificateEnd) -> Result<ServerConfig, TlsError> {
     Ok(ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| TlsError::Unusable(error.to_string()))?
         .with_no_client_auth()
-        .with_cert_resolver(resolver))
+        .with_cert_resolver(Arc::new(Shown::new(resolver, end))))
 }

@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::basics::{Maintenance, TlsError, provider, server_config};
+use crate::app::CertificateEnd;
 
 /// How often the files are checked, so that a renewed certificate is served without a restart. SIGHUP checks at once.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -28,7 +29,7 @@ impl ResolvesServerCert for Files {
     }
 }
 
-pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Maintenance), TlsError> {
+pub fn configure(key: &Path, chain: &Path, end: CertificateEnd) -> Result<(ServerConfig, Maintenance), TlsError> {
     // The times are read before the files, so that a change in between is noticed.
     let seen = modified(key, chain);
     let files = Arc::new(Files {
@@ -36,7 +37,7 @@ pub fn configure(key: &Path, chain: &Path) -> Result<(ServerConfig, Maintenance)
         chain: chain.to_owned(),
         current: RwLock::new(Arc::new(load(key, chain)?)),
     });
-    let config = server_config(files.clone())?;
+    let config = server_config(files.clone(), end)?;
     Ok((config, Box::pin(files.follow(seen))))
 }
 

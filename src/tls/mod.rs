@@ -3,20 +3,33 @@
 mod acme;
 mod basics;
 mod files;
+mod shown;
+
+use std::path::Path;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
+use crate::app::CertificateEnd;
 use crate::config::Certificate;
 
 pub use basics::{Maintenance, TlsError, provider};
 
-/// The server's TLS configuration, and the task that must run beside it.
+/// A domain name that the certificate in a file is for, if there is one that is whole.
+pub fn name_in(chain: &Path) -> Option<String> {
+    shown::name_of(&CertificateDer::from_pem_file(chain).ok()?)
+}
+
+/// The server's TLS configuration, and the task that must run beside it. `end` is told when the certificate ends that clients are shown.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn configure(certificate: &Certificate) -> Result<(ServerConfig, Maintenance), TlsError> {
+pub fn configure(certificate: &Certificate, end: CertificateEnd) -> Result<(ServerConfig, Maintenance), TlsError> {
     match certificate {
-        Certificate::Files { key, chain } => files::configure(key, chain),
-        Certificate::Acme { domain, directory, ca, cache } => acme::configure(domain, directory, ca.as_deref(), cache),
+        Certificate::Files { key, chain } => files::configure(key, chain, end),
+        Certificate::Acme { domain, directory, ca, cache } => {
+            acme::configure((domain, directory), ca.as_deref(), cache, end)
+        }
     }
 }

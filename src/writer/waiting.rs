@@ -18,6 +18,13 @@ pub struct Waits {
     bytes: AtomicUsize,
 }
 
+impl Waits {
+    /// How many changes wait, and how many bytes they hold.
+    pub fn now(&self) -> (usize, usize) {
+        (self.changes.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
 /// A change that is counted while it waits.
 #[derive(Debug)]
 pub struct Waiting {

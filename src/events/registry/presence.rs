@@ -9,6 +9,20 @@ use crate::domain::{TenantName, Timestamp, Username};
 /// How many users are looked at in a row: meanwhile nobody can come or go, in any tenant.
 pub const PEOPLE_AT_ONCE: usize = 256;
 
+/// How many of the largest tenants are named.
+const LARGEST: usize = 10;
+
+/// The users of all tenants that are present.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// How many tenants have users that are present.
+    pub tenants: usize,
+    /// How many users are present.
+    pub users: usize,
+    /// The tenants with most of them, and how many.
+    pub largest: Vec<(TenantName, usize)>,
+}
+
 /// A user that is present.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Person {
@@ -169,6 +183,22 @@ impl Presence {
         Some(self.tenants.get(tenant)?.people.get(username)?.person(username))
     }
 
+    /// How many tenants have users that are present, how many users these are, and the tenants with most of them, the one with most first.
+    /// It passes over every tenant.
+    pub fn crowd(&self) -> Crowd {
+        let mut of_tenant: Vec<_> = self.tenants.iter().map(|(name, tenant)| (tenant.people.len(), name)).collect();
+        of_tenant.retain(|(users, _)| *users > 0);
+        let (tenants, users) = (of_tenant.len(), of_tenant.iter().map(|(users, _)| users).sum());
+        let by_size =
+            |one: &(usize, &TenantName), other: &(usize, &TenantName)| (other.0, one.1).cmp(&(one.0, other.1));
+        if of_tenant.len() > LARGEST {
+            of_tenant.select_nth_unstable_by(LARGEST, by_size);
+            of_tenant.truncate(LARGEST);
+        }
+        of_tenant.sort_unstable_by(by_size);
+        Crowd { tenants, users, largest: of_tenant.into_iter().map(|(users, name)| (name.clone(), users)).collect() }
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.tenants.is_empty()
@@ -178,6 +208,24 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_tenants_are_named_and_all_that_have_somebody_are_counted() {
+        let mut presence = Presence::default();
+        let tenant = |number: usize| TenantName::parse(&format!("tenant {number:02}")).unwrap();
+        for number in 0..30 {
+            presence.watch(&tenant(100 + number));
+            for user in 0..=number % 20 {
+                let username = Username::parse(&user.to_string()).unwrap();
+                presence.come(&tenant(number), &username, Timestamp::from_millis(1));
+                presence.add(&tenant(number), &username, Counted::Connected);
+            }
+        }
+        let Crowd { tenants, users, largest } = presence.crowd();
+        assert_eq!((tenants, users), (30, 265));
+        let expected = (0..10).map(|place| (tenant(19 - place), 20 - place));
+        assert_eq!(largest, expected.collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_look_at_the_people_passes_over_nobody_who_has_not_come_since_the_start() {

@@ -15,6 +15,7 @@ use crate::events::sink::{Sink, Written};
 use crate::events::stream_id::Serial;
 use crate::events::subscribe_request::StreamOptions;
 use crate::events::subscriber::Subscriber;
+use crate::events::survey::{SlowReader, Standing, Survey};
 use crate::events::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
 use crate::events::worker::Worker;
 
@@ -307,6 +308,23 @@ impl Subscriber for Subscription {
             Phase::CatchingUp | Phase::Blocked => {}
         }
         Some(self.next_beat(now))
+    }
+
+    fn tell(&self, survey: &mut Survey) {
+        let standing = match self.phase.get() {
+            Phase::Live(_) => Standing::Live,
+            Phase::CatchingUp => Standing::CatchingUp,
+            Phase::Blocked => Standing::Blocked,
+            Phase::Ended => return,
+        };
+        let group = self.group();
+        let transport = group.format.transport();
+        survey.count(transport, standing, || SlowReader {
+            tenant: group.subscriptions.guard.tenant().clone(),
+            username: self.user_streams().username().clone(),
+            transport,
+            position: self.position.get(),
+        });
     }
 }
 

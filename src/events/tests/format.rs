@@ -18,6 +18,10 @@ impl Format for Lines {
         FormatKey { encoding: "lines", framing: "none" }
     }
 
+    fn transport(&self) -> &'static str {
+        "test"
+    }
+
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         buffer.extend_from_slice(format!("{} {} ", event.id, event.name).as_bytes());
         let begin = buffer.len();
@@ -57,6 +61,10 @@ struct Authored;
 impl Format for Authored {
     fn key(&self) -> FormatKey {
         FormatKey { encoding: "authored", framing: "none" }
+    }
+
+    fn transport(&self) -> &'static str {
+        "test"
     }
 
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
@@ -103,6 +111,10 @@ impl Wrapped {
 impl Format for Wrapped {
     fn key(&self) -> FormatKey {
         FormatKey { encoding: self.encoding, framing: "wrapped" }
+    }
+
+    fn transport(&self) -> &'static str {
+        "test"
     }
 
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {

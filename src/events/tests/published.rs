@@ -23,6 +23,10 @@ impl Format for Whole {
         FormatKey { encoding: "whole", framing: "none" }
     }
 
+    fn transport(&self) -> &'static str {
+        "test"
+    }
+
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         Lines.event(&EventParts { data: &line(event), ..*event }, buffer);
         None

@@ -64,6 +64,10 @@ impl Format for Objects {
         FormatKey { encoding, framing: "frames" }
     }
 
+    fn transport(&self) -> &'static str {
+        "broker.v1"
+    }
+
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         let mut data = 0..0;
         buffer.reserve(HEADER + AROUND + event.name.len() + event.data.len() + event.username.len());

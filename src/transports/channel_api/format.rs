@@ -37,6 +37,10 @@ impl Format for ChannelMessages {
         FormatKey { encoding, framing: "none" }
     }
 
+    fn transport(&self) -> &'static str {
+        "channel_api"
+    }
+
     /// Of a removal nothing is written: there is no message that says it.
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         if event.kind == EventKind::Removal {

@@ -91,6 +91,10 @@ impl Format for EventStream {
         FormatKey { encoding, framing: if self.is_chunked { "chunked" } else { "bare" } }
     }
 
+    fn transport(&self) -> &'static str {
+        "sse"
+    }
+
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         let EventParts { id, name, data, username, .. } = *event;
         // Exactly, in the usual case, so that an event that is kept wastes nothing.

@@ -13,6 +13,7 @@ mod events;
 mod extract;
 mod h2;
 mod heads;
+mod health;
 mod limits;
 mod mqtt;
 mod offers;

@@ -11,22 +11,26 @@ use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
 use super::sockets::{self, Sockets};
-use super::{account, around, broadcast, channels, events, mqtt, reply, session, sse, ticket, two_factor, users, ws};
+use super::{
+    account, around, broadcast, channels, events, health, mqtt, reply, session, sse, ticket, two_factor, users, ws,
+};
 use crate::app::App;
 use crate::config::Callers;
 use crate::error::Error;
+use crate::transports::tcp::Connections;
 
 /// Adds the routes of an application, and what their handlers need.
 pub type Routes = Rc<dyn Fn(&mut web::ServiceConfig)>;
 
 /// Every route of Broker, for one worker.
-pub fn routes(app: App, bodies: Bodies, sockets: Sockets) -> Routes {
+pub fn routes(app: App, bodies: Bodies, sockets: Sockets, connections: Connections) -> Routes {
     Rc::new(move |config| {
         config
             .app_data(Arc::clone(&app.trusted_proxies))
             .app_data(app.clone())
             .app_data(bodies.clone())
             .app_data(sockets.clone())
+            .app_data(connections.clone())
             .configure(table);
         // A proxy may strip the prefix or keep it.
         match app.base_path.prefix() {
@@ -63,7 +67,10 @@ pub fn application(
 fn table(config: &mut web::ServiceConfig) {
     config
         .service(get("/", mqtt::root))
-        .service(get("/health", alive))
+        .service(get("/health", health::is_there))
+        .service(get("/healthz", health::works))
+        .service(get("/readyz", health::is_ready))
+        .service(post("/status", health::status))
         .service(get("/ws", ws::connect))
         .service(get("/mqtt", mqtt::connect))
         .service(post("/broadcast", broadcast::broadcast))
@@ -133,11 +140,6 @@ async fn wrong_method(allowed: &'static str) -> HttpResponse {
     let mut response = reply::refusal(&Error::MethodNotAllowed);
     response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
     response
-}
-
-/// `GET /health`: the health check.
-async fn alive() -> HttpResponse {
-    reply::empty()
 }
 
 #[cfg(test)]

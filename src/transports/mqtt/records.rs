@@ -18,6 +18,10 @@ impl Format for Records {
         FormatKey { encoding: "mqtt", framing: "none" }
     }
 
+    fn transport(&self) -> &'static str {
+        "mqtt"
+    }
+
     /// Of what MQTT cannot say nothing is written: of names that no topic has, and of removals by expiry, since its clients see to
     /// that themselves.
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {

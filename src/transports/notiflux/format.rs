@@ -36,6 +36,10 @@ impl Format for TopicMessages {
         FormatKey { encoding, framing: "none" }
     }
 
+    fn transport(&self) -> &'static str {
+        "notiflux"
+    }
+
     /// Of a removal nothing is written: there is no message that says it.
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         if event.kind == EventKind::Removal {

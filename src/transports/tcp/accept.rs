@@ -49,6 +49,11 @@ impl Connections {
         self.0.most
     }
 
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed)
+    }
+
     fn add(&self) {
         let open = self.0.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open >= self.0.most && !self.0.is_full.swap(true, Ordering::Relaxed) {

@@ -88,6 +88,10 @@ impl Format for Events {
         FormatKey { encoding, framing: "none" }
     }
 
+    fn transport(&self) -> &'static str {
+        "socket.io"
+    }
+
     fn event(&self, event: &EventParts<'_>, buffer: &mut Vec<u8>) -> Option<Range<usize>> {
         buffer.reserve(AROUND + event.name.len() + event.data.len() + event.username.len());
         self.write(buffer, event.name, [event.data, &about(event)], event.id)

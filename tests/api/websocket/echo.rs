@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpResponse, web};
+use broker::app::CertificateEnd;
 use broker::config::{Callers, Certificate, Origins};
 use broker::domain::{OriginPattern, TrustedProxies};
 use broker::transports::http::{Bodies, Routes, WebSocket, plain, tls};
@@ -70,7 +71,8 @@ impl EchoServer {
                         plain(routes(&bodies), Arc::clone(&callers), stopping.clone(), connections.clone())
                     }),
                     Some(certificate) => {
-                        let (config, _maintenance) = broker::tls::configure(&certificate).unwrap();
+                        let (config, _maintenance) =
+                            broker::tls::configure(&certificate, CertificateEnd::default()).unwrap();
                         let handshakes = Handshakes::new(config, &["h2", "http/1.1"], &connections);
                         builder.listen("echo", listener, move || {
                             let (callers, handshakes) = (Arc::clone(&callers), handshakes.clone());
