@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{Callers, Mqtt};
+use crate::config::{Callers, Live, Mqtt};
 use crate::domain::{BasePath, TrustedProxies, Username};
 use crate::error::Error;
 use crate::events::{CatchUp, Rates, Sink, SubscribeRequest, WorkerHandle};
@@ -52,7 +52,7 @@ pub struct Services {
     /// The entry point to events.
     pub events: Events,
     /// The origins and hosts that requests may come from.
-    pub callers: Arc<Callers>,
+    pub callers: Live<Callers>,
     /// The proxies that are believed about the address of a client.
     pub trusted_proxies: Arc<TrustedProxies>,
     /// The path below which browsers see the server.

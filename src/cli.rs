@@ -68,14 +68,14 @@ impl Command {
         match matches.subcommand() {
             // Its flags are the server's, with all the variables that the server takes.
             Some(("check", of_check)) => {
-                let flags = Flags::of_matches(of_check, variable).map_err(refused)?;
+                let flags = Flags::of_matches(of_check, variable).map_err(Failure::Misused)?;
                 return Ok(Self::Tool(Tool::Check(Box::new(flags))));
             }
             Some(_) => return Tool::from_arg_matches(&matches).map(Self::Tool).map_err(refused),
             None => {}
         }
-        let flags = Flags::of_matches(&matches, variable).map_err(refused)?;
-        Config::try_from(flags).map(Box::new).map(Self::Serve).map_err(Failure::Misused)
+        let flags = Flags::of_matches(&matches, variable);
+        flags.and_then(Config::try_from).map(Box::new).map(Self::Serve).map_err(Failure::Misused)
     }
 }
 
@@ -86,7 +86,7 @@ impl Tool {
     /// [`Failure`], with a text that says why.
     pub fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Check(flags) => check::check(*flags),
+            Self::Check(flags) => check::run(*flags),
             Self::Export(export) => export.run(),
             Self::Completions(completions) => completions.run(Cli::command()),
             Self::Health(health) => health.run(),

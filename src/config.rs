@@ -1,15 +1,19 @@
-//! The configuration: flags and environment, read and checked once.
+//! The configuration: flags, variables and a file, read and checked at the start and again at each reload.
 
 mod channels;
+mod file;
 mod flags;
+mod live;
 mod mqtt;
 mod notiflux;
 mod settings;
 mod sign_ups;
+mod sources;
 mod values;
 
+use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use channels::DEFAULT_AUTH_KEY;
 use flags::{
@@ -19,11 +23,13 @@ use flags::{
 
 pub use channels::Channels;
 pub use flags::{Flags, LogFormat};
+pub use live::Live;
 pub use mqtt::{Mqtt, MqttGuests};
 pub use notiflux::Notiflux;
 pub use settings::{Deletions, Limits, Passwords, Retained, SignIns};
 pub use sign_ups::{SignUps, Signup};
-pub use values::{Origins, secret_of_file};
+pub use sources::{Setting, Source};
+pub use values::{Origins, said, secret_of_file};
 
 use values::{DEFAULT_ACME_DIRECTORY, check_path, default_scopes, list, ntp_servers, origins, secret, to_certify};
 
@@ -85,6 +91,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The filter of the log.
     pub log: String,
+    /// Every flag, as it was given.
+    pub settings: Vec<Setting>,
 }
 
 /// The protocol, port and certificate that the server listens with.
@@ -130,14 +138,42 @@ pub struct Callers {
 }
 
 impl Config {
-    /// The configuration of the server that runs, or would run, with these variables alone.
-    ///
-    /// # Errors
-    /// A text that says what to change.
-    pub fn of_variables() -> Result<Self, String> {
-        let flags = Flags::read(["broker".into()], variable).map_err(|error| said(&error))?;
-        Self::try_from(flags)
+    /// The secrets, with the names of their flags.
+    pub fn secrets(&self) -> Vec<(&'static str, &Secret)> {
+        secrets(&self.admin_token, &self.jwt_secret, self.channels.as_ref(), self.mqtt.as_ref())
     }
+}
+
+fn secrets<'a>(
+    admin_token: &'a Secret,
+    jwt_secret: &'a Secret,
+    channels: Option<&'a Channels>,
+    mqtt: Option<&'a Mqtt>,
+) -> Vec<(&'static str, &'a Secret)> {
+    let own = [("admin_token", admin_token), ("jwt_secret", jwt_secret)];
+    let auth_key = channels.map(|channels| ("auth_key", &channels.key));
+    own.into_iter().chain(auth_key).chain(mqtt.into_iter().flat_map(Mqtt::secrets)).collect()
+}
+
+/// Whether everybody may know a secret, because it is the default of its flag.
+fn is_published(name: &str, secret: &Secret) -> bool {
+    let default = match name {
+        "admin_token" => DEFAULT_ADMIN_TOKEN,
+        "jwt_secret" => DEFAULT_JWT_SECRET,
+        "auth_key" => DEFAULT_AUTH_KEY,
+        _ => return false,
+    };
+    secret.matches(default.as_bytes())
+}
+
+/// The flags of the server that runs, or would run, with these variables and a configuration file alone. `file` counts rather than that of the
+/// variables.
+///
+/// # Errors
+/// A text that says what to change.
+pub fn flags_of_server(file: Option<&Path>) -> Result<Flags, String> {
+    let config = file.map(|path| [OsString::from("--config"), path.into()]);
+    Flags::read(std::iter::once("broker".into()).chain(config.into_iter().flatten()), variable)
 }
 
 /// The value of a variable.
@@ -145,15 +181,20 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// What clap says of a mistake, without its own beginning.
-pub fn said(error: &clap::Error) -> String {
-    error.to_string().trim_start_matches("error: ").trim_end().to_owned()
-}
-
 impl TryFrom<Flags> for Config {
     type Error = String;
 
-    fn try_from(flags: Flags) -> Result<Self, String> {
+    fn try_from(mut flags: Flags) -> Result<Self, String> {
+        let file = flags.file.take();
+        Self::checked(flags).map_err(|why| match file {
+            Some(file) => file.place(why),
+            None => why,
+        })
+    }
+}
+
+impl Config {
+    fn checked(flags: Flags) -> Result<Self, String> {
         let idle = idle(&flags);
         for (name, path) in [
             ("db", Some(&flags.db)),
@@ -166,24 +207,16 @@ impl TryFrom<Flags> for Config {
         ] {
             path.map_or(Ok(()), |path| check_path(name, path))?;
         }
-        let admin_token =
-            secret("admin_token", flags.admin_token, DEFAULT_ADMIN_TOKEN, flags.admin_token_file.as_deref())?;
+        let admin_token = flags.admin_token()?;
         let jwt_secret = secret("jwt_secret", flags.jwt_secret, DEFAULT_JWT_SECRET, flags.jwt_secret_file.as_deref())?;
 
         let channels: Option<Channels> = flags.channels.try_into()?;
         let mqtt = flags.mqtt.read(flags.secure, &jwt_secret)?;
-        let auth_key = channels.as_ref().map(|channels| ("auth_key", &channels.key, DEFAULT_AUTH_KEY));
-
-        let weak: Vec<_> =
-            [("admin_token", &admin_token, DEFAULT_ADMIN_TOKEN), ("jwt_secret", &jwt_secret, DEFAULT_JWT_SECRET)]
-                .into_iter()
-                .chain(auth_key)
-                .chain(mqtt.iter().flat_map(Mqtt::secrets).map(|(name, secret)| (name, secret, "")))
-                .filter(|(_, secret, default)| {
-                    secret.expose().len() < MIN_SECRET_BYTES || secret.matches(default.as_bytes())
-                })
-                .map(|(name, ..)| name)
-                .collect();
+        let weak: Vec<_> = secrets(&admin_token, &jwt_secret, channels.as_ref(), mqtt.as_ref())
+            .into_iter()
+            .filter(|(name, secret)| secret.expose().len() < MIN_SECRET_BYTES || is_published(name, secret))
+            .map(|(name, _)| name)
+            .collect();
         let weak_secrets = !weak.is_empty();
         let host = flags.host.unwrap_or(if weak_secrets { IpAddr::from([127, 0, 0, 1]) } else { IpAddr::from([0; 4]) });
         if weak_secrets && (flags.secure || !host.is_loopback()) {
@@ -242,6 +275,7 @@ impl TryFrom<Flags> for Config {
             idle,
             log_format: flags.log_format,
             log: flags.log,
+            settings: flags.settings,
         })
     }
 }
@@ -266,121 +300,4 @@ fn idle(flags: &Flags) -> Vec<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(args: &[&str]) -> Result<Config, String> {
-        config_among(args, &[])
-    }
-
-    /// The same, with variables that are not Broker's own.
-    fn config_among(args: &[&str], variables: &[(&str, &str)]) -> Result<Config, String> {
-        let args = std::iter::once("broker").chain(args.iter().copied()).map(Into::into);
-        let variable = |name: &str| variables.iter().find(|(of, _)| *of == name).map(|(_, value)| (*value).to_owned());
-        Flags::read(args, variable).map_err(|error| error.to_string()).and_then(Config::try_from)
-    }
-
-    const STRONG: [&str; 2] = ["--admin_token=0123456789abcdef", "--jwt_secret=0123456789abcdef"];
-
-    #[test]
-    fn with_default_secrets_only_this_machine_is_served() {
-        let config = config(&[]).unwrap();
-        assert_eq!((config.host.to_string().as_str(), config.listen), ("127.0.0.1", Listen::Http(8080)));
-    }
-
-    #[test]
-    fn default_or_short_secrets_are_refused_beyond_this_machine_with_advice() {
-        for args in
-            [&["--host=0.0.0.0"][..], &["--secure=true"], &["--host", "0.0.0.0", "--jwt_secret=0123456789abcdef"]]
-        {
-            assert!(config(args).unwrap_err().contains("--admin_token_file"), "{args:?}");
-        }
-        assert_eq!(config(&STRONG).unwrap().host.to_string(), "0.0.0.0");
-    }
-
-    #[test]
-    fn a_flag_takes_its_value_with_a_space_or_an_equals_sign() {
-        for args in [&["--password_checker", "true"][..], &["--password_checker=true"], &["--password_checker"]] {
-            assert!(config(args).unwrap().passwords.password_checker, "{args:?}");
-        }
-        assert!(!config(&["--password_checker=false"]).unwrap().passwords.password_checker);
-    }
-
-    #[test]
-    fn a_secret_comes_from_its_file_without_the_line_break_but_not_from_two_places() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, "0123456789abcdef\n").unwrap();
-        let flag = format!("--jwt_secret_file={}", file.path().display());
-        assert_eq!(config(&[&flag]).unwrap().jwt_secret.expose(), b"0123456789abcdef");
-        assert!(config(&[&flag, "--jwt_secret=x"]).unwrap_err().contains("not both"));
-    }
-
-    #[test]
-    fn channels_need_a_key_and_a_tenant_and_a_weak_key_keeps_the_server_on_this_machine() {
-        let (tenant, key) = ("--channel_tenant=acme", "--auth_key=0123456789abcdef");
-        assert!(config(&STRONG).unwrap().channels.is_none());
-        let with = |args: &[&str]| config(&[args, &STRONG].concat());
-        let served = with(&[tenant, key]).unwrap();
-        assert_eq!((served.channels.unwrap().tenant.as_str(), served.host.to_string().as_str()), ("acme", "0.0.0.0"));
-        assert!(with(&[tenant]).unwrap_err().contains("auth_key_file"));
-        assert!(with(&[key]).unwrap_err().contains("channel_tenant is not"));
-        assert!(with(&[tenant, "--auth_key="]).unwrap_err().contains("auth_key is empty"));
-        for weak in ["--auth_key=s3cur3_t0k3n", "--auth_key=short"] {
-            assert!(with(&[tenant, weak]).unwrap().callers.only_this_machine, "{weak}");
-            assert!(with(&[tenant, weak, "--host=0.0.0.0"]).unwrap_err().contains("set auth_key to"), "{weak}");
-        }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, "0123456789abcdef\n").unwrap();
-        let by_file = format!("--auth_key_file={}", file.path().display());
-        assert_eq!(with(&[tenant, &by_file]).unwrap().channels.unwrap().key.expose(), b"0123456789abcdef");
-        assert!(with(&[tenant, key, &by_file]).unwrap_err().contains("not both"));
-    }
-
-    /// Base64 of a public key in PEM.
-    const KEY: &str = "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0KTUZrd0V3WUhLb1pJemowQ0FRWUlLb1pJemowREFRY0RRZ0FFaGhJT1kyWmdVWXRSUzdBQy9BNHZIWU9VcXV3SQprSFhPWnVob1lYNlJ4em1uakdMUzliNndPVk05ZXNtZ1lFRm9jb0trZDd1VXhPQmtyN2NuOW55b2lBPT0KLS0tLS1FTkQgUFVCTElDIEtFWS0tLS0tCg==";
-
-    #[test]
-    fn clients_of_notiflux_are_served_with_a_tenant_and_a_key_and_with_one_alone_the_start_says_what_is_missing() {
-        assert!(config(&[]).unwrap().notiflux.is_none());
-        let (tenant, key) = ("--notiflux_tenant=acme", format!("--jwt_public_key_b64={KEY}"));
-        assert!(config(&[tenant]).unwrap_err().contains("jwt_public_key_file"));
-        assert!(config(&[&key]).unwrap_err().contains("notiflux_tenant is not"));
-        let notiflux = config(&[tenant, &key]).unwrap().notiflux.unwrap();
-        assert_eq!((notiflux.tenant.as_str(), notiflux.strict_compat, notiflux.end_with_token), ("acme", false, false));
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&file, KEY).unwrap();
-        let by_file = format!("--jwt_public_key_file={}", file.path().display());
-        assert_eq!(config(&[tenant, &by_file]).unwrap().notiflux.unwrap().key, notiflux.key);
-        assert!(config(&[tenant, &key, &by_file]).unwrap_err().contains("not both"));
-        assert!(config(&[tenant, "--jwt_public_key_b64=eA=="]).unwrap_err().starts_with("jwt_public_key_b64: "));
-        assert!(config(&["--notiflux_tenant=", &key]).unwrap_err().contains("notiflux_tenant \"\""));
-    }
-
-    #[test]
-    fn the_variables_of_notiflux_count_only_where_its_clients_are_served_and_after_those_of_broker() {
-        let on = ["--notiflux_tenant=acme", &format!("--jwt_public_key_b64={KEY}")];
-        let variables = [("HOST", "127.0.0.2"), ("PORT", "3000")];
-        let listens = |args: &[&str], variables: &[(&str, &str)]| {
-            let Config { host, listen, .. } = config_among(&[args, &STRONG].concat(), variables).unwrap();
-            (host.to_string(), listen)
-        };
-        let usual = ("0.0.0.0".to_owned(), Listen::Http(8080));
-        assert_eq!(listens(&[], &variables), usual, "another program's");
-        assert_eq!(listens(&[], &[("HOST", "my-machine"), ("PORT", "x")]), usual);
-        assert_eq!(listens(&on, &variables), ("127.0.0.2".to_owned(), Listen::Http(3000)));
-        let own = ["--host=127.0.0.3", "--port=8080"];
-        assert_eq!(listens(&[&on[..], &own].concat(), &variables), ("127.0.0.3".to_owned(), Listen::Http(8080)));
-        for wrong in [("HOST", "my-machine"), ("PORT", "x")] {
-            assert!(config_among(&on, &[wrong]).unwrap_err().contains(wrong.0));
-        }
-    }
-
-    #[test]
-    fn a_bad_value_is_told() {
-        for args in
-            [&["--port=x"][..], &["--nonsense=1"], &["--jwt_expiry=0"], &["--origin=example.com"], &["--secure=maybe"]]
-        {
-            assert!(config(args).is_err(), "{args:?}");
-        }
-    }
-}
+mod tests;

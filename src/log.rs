@@ -18,7 +18,7 @@ use rustix::io::retry_on_intr;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::LogFormat;
 
@@ -52,9 +52,24 @@ impl Filter {
     }
 }
 
+/// Changes the filter of a log that runs: a cheap clone.
+#[derive(Clone)]
+pub struct FilterSwitch(reload::Handle<EnvFilter, Registry>);
+
+impl FilterSwitch {
+    /// Has the log go by another filter.
+    ///
+    /// # Errors
+    /// If the log has ended.
+    pub fn set(&self, Filter(filter): Filter) -> Result<(), String> {
+        self.0.reload(filter).map_err(|error| error.to_string())
+    }
+}
+
 /// The log of this program, until [`Log::end`].
 pub struct Log {
     guard: WorkerGuard,
+    filter: FilterSwitch,
     /// Ends the checking thread, which returns the counts that it has not reported.
     looking: (mpsc::Sender<()>, thread::JoinHandle<Unreported>),
 }
@@ -72,6 +87,7 @@ impl Log {
         let (writer, guard) = builder.finish(Patient(io::stderr()));
         let mut unreported = Unreported { dropped: writer.error_counter(), told: 0, limits: Limits::default() };
         let lines = lines(format, writer);
+        let (filter, switch) = reload::Layer::new(filter);
         let log = tracing_subscriber::registry().with(filter).with(unreported.limits.clone()).with(lines);
         log.try_init().map_err(io::Error::other)?;
         let (stop, stopped) = mpsc::channel();
@@ -88,13 +104,18 @@ impl Log {
             unreported
         };
         let thread = thread::Builder::new().name("log counts".to_owned()).spawn(look)?;
-        Ok(Self { guard, looking: (stop, thread) })
+        Ok(Self { guard, filter: FilterSwitch(switch), looking: (stop, thread) })
+    }
+
+    /// What changes its filter.
+    pub fn filter(&self) -> FilterSwitch {
+        self.filter.clone()
     }
 
     /// Writes the remaining lines, and finally the reason why the program ends. It returns after 2 seconds in any case:
     /// a log that nobody reads does not keep the program from ending.
     pub fn end(self, why: Option<&str>) {
-        let Self { guard, looking: (stop, thread) } = self;
+        let Self { guard, looking: (stop, thread), .. } = self;
         drop(stop);
         if let Ok(mut unreported) = thread.join() {
             unreported.limits.begin_anew();

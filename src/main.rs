@@ -9,13 +9,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use broker::cli::{Command, Failure};
 use broker::config::Config;
-use broker::log::{self, Filter, Log};
-use broker::server::{Server, StartError};
+use broker::log::{self, Log};
+use broker::server::{Reload, Server, StartError, log_filter};
 use broker::store::OPENING_THREAD;
-use broker::transports::http::LOG_FILTER;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// It frees memory of another thread at little cost, and returns memory after a burst.
@@ -67,9 +67,11 @@ fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     log_panics();
     // A lack of threads passes, so it is no wrong flag: the service manager starts Broker again.
     let started = Log::start(filter, config.log_format);
-    *log = Some(started.map_err(|why| Failure::Failed(format!("cannot start the log: {why}")))?);
+    let started = started.map_err(|why| Failure::Failed(format!("cannot start the log: {why}")))?;
+    let reload = Reload { filter: started.filter(), read: Arc::new(read_again) };
+    *log = Some(started);
     actix_web::rt::System::new().block_on(async {
-        let server = Server::start(config).await.map_err(|error| match error {
+        let server = Server::start(config, reload).await.map_err(|error| match error {
             StartError::Config(why) => Failure::Misused(why),
             other => Failure::Failed(other.to_string()),
         })?;
@@ -77,15 +79,13 @@ fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     })
 }
 
-fn log_filter(config: &Config) -> Result<Filter, String> {
-    // A level alone applies to Broker's own lines. The database never logs below a warning, because its lowest level
-    // prints what it stores.
-    let wanted = if config.log.contains(['=', ',']) {
-        config.log.clone()
-    } else {
-        format!("warn,{LOG_FILTER},broker={}", config.log)
-    };
-    Filter::parse(&format!("{wanted},sled=warn")).map_err(|why| format!("log {:?}: {why}", config.log))
+/// Reads the configuration of a server that runs, as it is now.
+fn read_again() -> Result<Config, String> {
+    match Command::read() {
+        Ok(Command::Serve(config)) => Ok(*config),
+        Ok(Command::Tool(_)) => Err("the command line is not that of a server".to_owned()),
+        Err(Failure::Misused(why) | Failure::Failed(why)) => Err(why),
+    }
 }
 
 /// Logs panics like other errors.

@@ -1,6 +1,8 @@
 //! The wiring: what is started, in which order, and how it ends.
 
+mod check;
 mod listen;
+mod reload;
 mod start_error;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,18 +16,19 @@ use tokio::task::JoinHandle;
 
 use crate::app::{CertificateEnd, Events, Health, MqttSessions, MqttStats, Phase, Services, Shares};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::error::Error;
 use crate::events::{Hub, Rates, Retention, Rules, keep_up};
-use crate::identity::{
-    Channels, Identity, MqttTokens, RootKey, Settings, TokenForm, index_names, index_names_when_possible,
-};
+use crate::identity::{Channels, Identity, MqttTokens, RootKey, Settings, index_names, index_names_when_possible};
 use crate::store::{OpenError, Store};
 use crate::transports::http::{self, Sockets};
 use crate::writer::{Failure, Writer};
 
 use listen::{Listening, listen};
+use reload::Running;
 
+pub use check::{check, log_filter};
+pub use reload::Reload;
 pub use start_error::StartError;
 
 /// How long the writer may take to end after its last commit. A running checkpoint is cut off.
@@ -55,12 +58,13 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]. Its message says what is wrong.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, reload: Reload) -> Result<Self, StartError> {
         check(&config).map_err(StartError::Config)?;
         // The handlers come before what takes long, so that a signal during the start is not lost. SIGHUP makes the server read
-        // certificates again (`tls`). Without certificates, it must not end the server, as it would without a handler.
+        // its configuration again (`reload`), and certificates (`tls`).
         let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        let _ = signal(SignalKind::hangup());
+        let hangup = signal(SignalKind::hangup());
+        let running = Running::of(&config);
         // A write beyond a file size limit must fail with an error, and not end the process silently.
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         if config.callers.only_this_machine {
@@ -78,13 +82,8 @@ impl Server {
         };
         let newest = store.unless_damaged(store.newest_timestamp()).map_err(&core)?.flatten();
         let clock = Clock::measured_by(newest, config.accept_clock_step);
-        let rules = Rules {
-            authorize: config.authorize,
-            streams_per_user: match config.limits.streams_per_user {
-                0 => usize::MAX,
-                streams => streams as usize,
-            },
-        };
+        let rules =
+            Rules { authorize: config.authorize, streams_per_user: Rules::streams(config.limits.streams_per_user) };
         let hub = Hub::new(store.clone(), rules);
         hub.recall_streams().map_err(&core)?;
         let publisher = hub.clone();
@@ -123,20 +122,22 @@ impl Server {
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         identity.warn_of_anonymous().map_err(&core)?;
         let retention = Retention { age: config.retained.retain_for, events: config.retained.retain_events };
-        let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention, config.limits.quotas());
+        let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), config.limits);
+        let of_wills = events.clone();
+        let maintenance =
+            keep_up(hub.clone(), writer.clone(), clock.clone(), retention, Arc::new(move || of_wills.will_rules()));
         let settled = clock.clone();
         // It waits for the clock, because events that expire by a wrong clock are lost.
         let maintenance = async move {
             settled.settled().await;
             maintenance.await;
         };
-        let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), config.limits);
         let core = Core { writer, hub, store, sockets: http::sockets() };
         let connect_rate = config.mqtt.as_ref().map_or(0, |mqtt| mqtt.connect_rate);
         let services = Services {
             identity,
             events,
-            callers: config.callers.into(),
+            callers: Live::new(config.callers),
             trusted_proxies: config.trusted_proxies.into(),
             base_path: config.base_path,
             mqtt: config.mqtt.map(Arc::new),
@@ -158,6 +159,10 @@ impl Server {
             background.push(tokio::task::spawn_local(noting));
         }
         background.extend(certificate.map(tokio::task::spawn_local));
+        // Without a handler, the signal ends the process at once.
+        background.extend(
+            hangup.ok().map(|hangup| tokio::task::spawn_local(running.follow(hangup, reload, services.clone()))),
+        );
         tracing::info!(
             url = addresses.http,
             mqtt = addresses.mqtt,
@@ -197,13 +202,6 @@ impl Server {
         let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
         ended.and(close((core, services)))
     }
-}
-
-/// Checks that the settings fit together, before anything is started.
-fn check(config: &Config) -> Result<(), String> {
-    let form = TokenForm::new(config.sign_ins.jwt_audience.clone());
-    let scopes = config.default_scopes.as_deref().unwrap_or_default();
-    form.check_scopes(scopes).map_err(|error| format!("default_scopes are too many for any user: {error}"))
 }
 
 /// Drops everything that holds the database open. sled panics if its last writes cannot be synced; no acknowledged

@@ -8,7 +8,7 @@ use super::listing::{self, Form, Listing};
 use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Limits, Live};
 use crate::domain::{
     Account, Authorize, Event, EventFilter, EventId, EventName, FilterChange, Own, Payload, Position, Rights,
     Timestamp, View,
@@ -31,7 +31,7 @@ pub struct Events {
     pub(super) writer: Writer,
     pub(super) hub: Hub,
     pub(super) clock: Clock,
-    pub(super) limits: Limits,
+    pub(super) limits: Live<Limits>,
     pub(super) rates: Arc<Rates>,
 }
 
@@ -103,7 +103,14 @@ impl Events {
     /// Puts the services together.
     pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, limits: Limits) -> Self {
         let rates = Arc::new(Rates::new(limits.insert_rate, limits.tenant_insert_rate));
-        Self { identity, writer, hub, clock, limits, rates }
+        Self { identity, writer, hub, clock, limits: Live::new(limits), rates }
+    }
+
+    /// Goes by other limits from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.rates.set(limits.insert_rate, limits.tenant_insert_rate);
+        self.hub.allow_streams(limits.streams_per_user);
+        self.limits.set(limits);
     }
 
     /// Starts the part of the hub that serves the streams of this thread.
@@ -150,7 +157,7 @@ impl Events {
     /// # Errors
     /// Those of [`NewEvent::new`].
     pub fn new_event(&self, name: EventName, data: Payload, lifetime: Lifetime) -> Result<NewEvent, Error> {
-        NewEvent::new(name, data, lifetime, self.limits.max_event_bytes)
+        NewEvent::new(name, data, lifetime, self.limits.get().max_event_bytes)
     }
 
     /// Inserts or removes events, all of them or none, after every insert that was asked for before on this thread. What is returned
@@ -171,7 +178,7 @@ impl Events {
         let InsertOptions { condition, key, stream } = options;
         let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
         self.rates.take(&username, &account.tenant, events.len())?;
-        let (authorize, quotas) = (self.authorize(), self.limits.quotas());
+        let (authorize, quotas) = (self.authorize(), self.limits.get().quotas());
         let (packet, stream) = (None, stream.map(|stream| (stream, self.hub.registry().clone())));
         let insert =
             Insert { username, auth_context, events, is_array, condition, key, stream, packet, authorize, quotas };

@@ -98,8 +98,9 @@ impl KeptSession {
 }
 
 impl Events {
-    fn will_rules(&self) -> WillRules {
-        WillRules { authorize: self.authorize(), quotas: self.limits.quotas() }
+    /// By what wills are published now.
+    pub fn will_rules(&self) -> WillRules {
+        WillRules { authorize: self.authorize(), quotas: self.limits.get().quotas() }
     }
 
     /// Begins a session, or has one go on. Whoever calls this must be the only connection of it. If the session cannot be read it begins
@@ -225,7 +226,7 @@ impl Events {
             stream: None,
             packet: Some((session, packet)),
             authorize: self.authorize(),
-            quotas: self.limits.quotas(),
+            quotas: self.limits.get().quotas(),
         })
     }
 

@@ -13,7 +13,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, http};
 
 use super::failure::Failure;
-use crate::config::{Certificate, Config, Listen};
+use crate::config::{Flags, flags_of_server};
 use crate::domain::Secret;
 
 /// How long the server may take to begin its answer.
@@ -23,17 +23,20 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How much of a refusal is shown, in bytes.
 const REFUSAL_BYTES: u64 = 4096;
 
-/// Where the server is, and the admin token. What is not given here is what the variables of the server say, so that a command
-/// beside the server needs nothing.
+/// Where the server is, and the admin token. What is not given here is what the configuration file and the variables of the server say, so
+/// that a command beside the server needs nothing more.
 #[derive(Args, Clone, Debug)]
 pub struct Caller {
-    /// Address of the server, such as https://broker.example.com [default: this machine, by the server's variables].
+    /// Configuration file of the server.
+    #[arg(long, env = "BROKER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address of the server, such as https://broker.example.com [default: this machine, by the server's configuration].
     #[arg(long, env = "BROKER_URL")]
     url: Option<String>,
     /// PEM file with the root certificate of the server, if it is not a public one.
     #[arg(long, env = "BROKER_CA")]
     ca: Option<PathBuf>,
-    /// File with the admin token [default: by the server's variables].
+    /// File with the admin token [default: by the server's configuration].
     #[arg(long)]
     admin_token_file: Option<PathBuf>,
 }
@@ -42,22 +45,29 @@ impl Caller {
     /// The URL of a path on the server.
     ///
     /// # Errors
-    /// [`Failure::Misused`] if the server's variables are wrong.
+    /// [`Failure::Misused`] if the server's configuration is wrong.
     pub fn url(&self, path: &str) -> Result<String, Failure> {
         if let Some(url) = &self.url {
             return Ok(format!("{}{path}", url.trim_end_matches('/')));
         }
-        let config = Config::of_variables().map_err(Failure::Misused)?;
-        let prefix = config.base_path.prefix();
-        Ok(match &config.listen {
-            Listen::Http(port) => format!("http://{}{prefix}{path}", reachable(config.host, *port)),
+        // The secrets of the server are not needed for that, and perhaps cannot be read by whoever asks.
+        let flags = self.flags()?;
+        let prefix = flags.base_path.prefix();
+        let host = flags.host.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let port = if flags.secure { flags.https_port } else { flags.port };
+        Ok(match (flags.secure, flags.auto_cert) {
+            (false, _) => format!("http://{}{prefix}{path}", reachable(host, port)),
             // The certificate is for the domain, and not for the address at which the server is reached.
-            Listen::Https(port, Certificate::Acme { domain, .. }) => format!("https://{domain}:{port}{prefix}{path}"),
-            Listen::Https(port, Certificate::Files { chain, .. }) => match crate::tls::name_in(chain) {
+            (true, true) => format!("https://{}:{port}{prefix}{path}", flags.domain),
+            (true, false) => match crate::tls::name_in(&flags.cert_path) {
                 Some(name) => format!("https://{name}:{port}{prefix}{path}"),
-                None => format!("https://{}{prefix}{path}", reachable(config.host, *port)),
+                None => format!("https://{}{prefix}{path}", reachable(host, port)),
             },
         })
+    }
+
+    fn flags(&self) -> Result<Flags, Failure> {
+        flags_of_server(self.config.as_deref()).map_err(Failure::Misused)
     }
 
     /// The admin token.
@@ -67,7 +77,7 @@ impl Caller {
     pub fn admin_token(&self) -> Result<Secret, Failure> {
         match &self.admin_token_file {
             Some(path) => crate::config::secret_of_file("admin_token", path).map_err(Failure::Misused),
-            None => Config::of_variables().map(|config| config.admin_token).map_err(Failure::Misused),
+            None => self.flags()?.admin_token().map_err(Failure::Misused),
         }
     }
 
@@ -129,7 +139,7 @@ impl Caller {
             return Ok(agent.build().into());
         }
         // The server on this machine is asked directly: a proxy would look for it elsewhere.
-        let here = ThisMachine(Config::of_variables().map_err(Failure::Misused)?.host);
+        let here = ThisMachine(self.flags()?.host.unwrap_or(Ipv4Addr::LOCALHOST.into()));
         Ok(Agent::with_parts(agent.proxy(None).build(), DefaultConnector::default(), here))
     }
 }

@@ -31,7 +31,7 @@ pub fn man(program: Command) -> Result<(), Failure> {
     print(&text)
 }
 
-/// Prints a text. A reader that has gone, such as `head`, is an error like others.
+/// Prints a text on standard output. A reader that has gone, such as `head`, is an error like others.
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     stdout().write_all(text).map_err(|error| Failure::Failed(format!("standard output: {error}")))
 }

@@ -5,17 +5,18 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use super::channels::ChannelFlags;
+use super::file::File;
 use super::mqtt::MqttFlags;
 use super::notiflux::NotifluxFlags;
 use super::settings::{Deletions, Limits, Passwords, Retained, SignIns};
 use super::sign_ups::SignUpFlags;
-use super::values::DEFAULT_ACME_DIRECTORY;
-use crate::domain::BasePath;
+use super::sources::{Given, Setting};
+use super::values::{DEFAULT_ACME_DIRECTORY, said, secret};
+use crate::domain::{BasePath, Secret};
 
 /// The format of a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,6 +43,9 @@ pub const DEFAULT_DOMAIN: &str = "localhost";
 #[allow(missing_docs, reason = "the groups say what they are, and clap would take a comment here for their text")]
 #[command(name = "broker", version, rename_all = "snake_case", rename_all_env = "screaming_snake")]
 pub struct Flags {
+    /// File with flags, in TOML [default: none]. A flag or a variable takes precedence over the file.
+    #[arg(long, env = "BROKER_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Port for plain HTTP; 0 takes any free one.
     #[arg(long, env = "BROKER_PORT", default_value_t = DEFAULT_PORT)]
     pub port: u16,
@@ -140,34 +144,56 @@ pub struct Flags {
     /// Log level: error, warn, info, debug or trace, or a filter such as broker=debug.
     #[arg(long, env = "BROKER_LOG", default_value = "info")]
     pub log: String,
+    #[arg(skip)]
+    pub settings: Vec<Setting>,
+    #[arg(skip)]
+    pub file: Option<File>,
 }
 
 impl Flags {
-    /// Reads a command line of flags alone, and the variables.
+    /// Reads a command line of flags alone, the variables and the configuration file.
     ///
     /// # Errors
-    /// What clap refuses, or answers itself (`--help`).
+    /// A text that says what to change.
     pub fn read(
         args: impl IntoIterator<Item = OsString>,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, clap::Error> {
-        Self::of_matches(&Self::command().try_get_matches_from(args)?, variable)
+    ) -> Result<Self, String> {
+        let matches = Self::command().try_get_matches_from(args).map_err(|error| said(&error))?;
+        Self::of_matches(&matches, variable)
     }
 
-    /// Takes what clap has read, the variables `BROKER_…` among it, and the variables of the programs whose place Broker can take.
+    /// Takes what clap has read, the variables `BROKER_…` among it; then the configuration file, and the variables of the programs whose
+    /// place Broker can take.
+    ///
+    /// All of it is one command line in the end, so that every value is checked by the same rules wherever it is from.
     ///
     /// # Errors
-    /// What clap refuses.
-    pub fn of_matches(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Result<Self, clap::Error> {
-        let mut flags = Self::from_arg_matches(matches)?;
-        let (host, port) =
-            flags.notiflux.address(&variable).map_err(|why| Self::command().error(ErrorKind::ValueValidation, why))?;
+    /// A text that says what to change.
+    pub fn of_matches(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let command = Self::command();
+        let file = matches.get_one::<PathBuf>("config").map(|path| File::read(path, &command)).transpose()?;
+        let given: Vec<_> = command.get_arguments().map(|flag| Given::of(flag, matches, file.as_ref())).collect();
+        let args = std::iter::once("broker".into()).chain(given.iter().filter_map(Given::as_flag));
+        let matches = Self::command().try_get_matches_from(args).map_err(|error| said(&error))?;
+        let mut flags = Self::from_arg_matches(&matches).map_err(|error| said(&error))?;
+        let (host, port) = flags.notiflux.address(&variable)?;
         flags.mqtt.take_variables(&variable);
         flags.host = flags.host.or(host);
         if matches.value_source("port") == Some(ValueSource::DefaultValue) {
             flags.port = port.unwrap_or(flags.port);
         }
+        flags.settings = given.into_iter().map(Given::into).collect();
+        flags.file = file;
         Ok(flags)
+    }
+
+    /// The token of the admin endpoints, from its flag or its file.
+    ///
+    /// # Errors
+    /// A text that says what to change.
+    pub fn admin_token(&self) -> Result<Secret, String> {
+        secret("admin_token", self.admin_token.clone(), DEFAULT_ADMIN_TOKEN, self.admin_token_file.as_deref())
     }
 }
 

@@ -73,8 +73,12 @@ pub fn check_path(name: &str, path: &Path) -> Result<(), String> {
 
 /// The text in a small file.
 pub fn text_of_file(path: &Path) -> Result<String, String> {
+    text_in(File::open(path).map_err(|error| error.to_string())?)
+}
+
+/// The text in a small file that is open.
+pub fn text_in(file: File) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(MAX_SECRET_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_SECRET_FILE_BYTES {
         return Err(format!("it is larger than {} KiB, and so not what is meant", MAX_SECRET_FILE_BYTES >> 10));
@@ -84,6 +88,11 @@ pub fn text_of_file(path: &Path) -> Result<String, String> {
     }
     // The text is not quoted, because it is a secret.
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+/// What clap says of a mistake, without its own beginning.
+pub fn said(error: &clap::Error) -> String {
+    error.to_string().trim_start_matches("error: ").trim_end().to_owned()
 }
 
 /// The entries of a comma-separated list.

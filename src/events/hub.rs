@@ -1,7 +1,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -31,7 +31,9 @@ pub struct Hub(Arc<Inner>);
 
 struct Inner {
     store: Store,
-    rules: Rules,
+    authorize: Authorize,
+    /// [`Rules::streams_per_user`].
+    streams_per_user: AtomicUsize,
     channels: Mutex<Channels>,
     used_by_channels: Arc<Used>,
     filters: Arc<Filters>,
@@ -53,6 +55,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// A limit of streams as it is set, where 0 is none.
+    pub fn streams(per_user: u32) -> usize {
+        if per_user == 0 { usize::MAX } else { per_user as usize }
+    }
+
     /// How many streams a user may have open. A guest is not one client, but all that were given the same name.
     pub(super) fn streams_of(&self, username: &Username) -> usize {
         if username.is_guest() { usize::MAX } else { self.streams_per_user }
@@ -91,7 +98,8 @@ impl Hub {
     pub fn new(store: Store, rules: Rules) -> Self {
         Self(Arc::new(Inner {
             store,
-            rules,
+            authorize: rules.authorize,
+            streams_per_user: AtomicUsize::new(rules.streams_per_user),
             channels: Mutex::default(),
             used_by_channels: Arc::default(),
             filters: Arc::default(),
@@ -228,7 +236,13 @@ impl Hub {
 
     /// What streams are given and allowed.
     pub fn rules(&self) -> Rules {
-        self.0.rules
+        let streams_per_user = self.0.streams_per_user.load(Ordering::Relaxed);
+        Rules { authorize: self.0.authorize, streams_per_user }
+    }
+
+    /// Lets a user have so many streams open from now on; 0 is no limit. Those that are open stay, until the user opens the next.
+    pub fn allow_streams(&self, per_user: u32) {
+        self.0.streams_per_user.store(Rules::streams(per_user), Ordering::Relaxed);
     }
 
     /// Ends every stream, for good. Returns once every worker has told its clients so.

@@ -1,6 +1,7 @@
 //! Changes of sessions of MQTT that outlive their connections, and wills.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use super::insert::{Condition, Insert};
 use super::new_event::{Lifetime, NewEvent};
@@ -26,6 +27,9 @@ pub struct WillRules {
     /// The quotas of tenants and users.
     pub quotas: Quotas,
 }
+
+/// The rules for wills as they are when it is called: a reload may change quotas.
+pub type CurrentWillRules = Arc<dyn Fn() -> WillRules + Send + Sync>;
 
 impl WillRules {
     /// Publishes a will, with the rights that its user has now. If there are none, it is dropped, as MQTT has it for messages that are not

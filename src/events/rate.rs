@@ -31,6 +31,12 @@ impl Rates {
         Self { of_user: Mutex::new(Buckets::new(of_user)), of_tenant: Mutex::new(Buckets::new(of_tenant)) }
     }
 
+    /// Goes by other limits from now on. What was taken before stays taken.
+    pub fn set(&self, of_user: u32, of_tenant: u32) {
+        lock(&self.of_user).rate = of_user;
+        lock(&self.of_tenant).rate = of_tenant;
+    }
+
     /// Takes so many events from both allowances, or from neither: a user who is refused because of others pays nothing for it.
     ///
     /// # Errors

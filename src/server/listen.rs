@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::thread;
 
 use actix_server::{GracefulShutdownSignal, Server as Listener, ServerBuilder, ServerServiceFactory};
@@ -105,7 +104,7 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
         .shutdown_timeout(STOP_WITHIN_SECS);
     let stopping = builder.graceful_shutdown_signal();
     let mqtt = services.mqtt.clone();
-    let callers = Arc::clone(&services.callers);
+    let callers = services.callers.clone();
     let newcomers = UnderWay::of(&connections);
     let worker = Worker { services, bodies: Bodies::default(), sockets, connections, newcomers, stopping };
     let routes = |worker: &Worker| {
@@ -116,7 +115,7 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
         Listen::Http(port) => {
             let service = move || {
                 let Worker { connections, stopping, .. } = of_http.clone();
-                http::plain(routes(&of_http), Arc::clone(&callers), stopping, connections)
+                http::plain(routes(&of_http), callers.clone(), stopping, connections)
             };
             let (builder, address) = add(builder, "http", SocketAddr::new(host, *port), service)?;
             let addresses = Addresses { http: format!("http://{address}"), mqtt: None, mqtts: None };
@@ -129,7 +128,7 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
             let handshakes = Handshakes::new(tls.clone(), OF_HTTPS, &worker.connections);
             let service = move || {
                 let Worker { connections, stopping, .. } = of_http.clone();
-                http::tls(routes(&of_http), Arc::clone(&callers), stopping, connections, handshakes.clone())
+                http::tls(routes(&of_http), callers.clone(), stopping, connections, handshakes.clone())
             };
             let (builder, address) = add(builder, "https", SocketAddr::new(host, *port), service)?;
             let handshakes = Handshakes::new(tls, OF_MQTTS, &worker.connections);

@@ -13,16 +13,13 @@ use super::basics::{Maintenance, TlsError, provider, server_config};
 use super::shown::ACME_TLS;
 use crate::app::CertificateEnd;
 
-pub fn configure(
-    (domain, directory): (&str, &str),
-    ca: Option<&Path>,
-    cache: &Path,
-    end: CertificateEnd,
-) -> Result<(ServerConfig, Maintenance), TlsError> {
-    let bad = |path: &Path, why: &dyn std::fmt::Display| TlsError::File(path.to_owned(), why.to_string());
-    // The directory will hold private keys.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(|error| bad(cache, &error))?;
+/// Whether the authority's own root can be used, if one is given.
+pub fn check(ca: Option<&Path>) -> Result<(), TlsError> {
+    roots(ca).map(drop)
+}
 
+/// The roots of public authorities, and that of a private one.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(ca) = ca {
         let certificates = CertificateDer::pem_file_iter(ca)
@@ -35,10 +32,26 @@ pub fn configure(
             roots.add(certificate).map_err(|error| bad(ca, &error))?;
         }
     }
+    Ok(roots)
+}
+
+fn bad(path: &Path, why: &dyn std::fmt::Display) -> TlsError {
+    TlsError::File(path.to_owned(), why.to_string())
+}
+
+pub fn configure(
+    (domain, directory): (&str, &str),
+    ca: Option<&Path>,
+    cache: &Path,
+    end: CertificateEnd,
+) -> Result<(ServerConfig, Maintenance), TlsError> {
+    // The directory will hold private keys.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(cache).map_err(|error| bad(cache, &error))?;
+
     let client = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Unusable(error.to_string()))?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca)?)
         .with_no_client_auth();
 
     let mut state = AcmeConfig::new_with_client_config([domain], Arc::new(client))

@@ -41,6 +41,11 @@ pub fn configure(key: &Path, chain: &Path, end: CertificateEnd) -> Result<(Serve
     Ok((config, Box::pin(files.follow(seen))))
 }
 
+/// Whether the files can be read, and the key is that of the certificate.
+pub fn check(key: &Path, chain: &Path) -> Result<(), TlsError> {
+    load(key, chain).map(drop)
+}
+
 impl Files {
     async fn follow(self: Arc<Self>, mut seen: Modified) {
         let mut hangup = signal(SignalKind::hangup()).ok();

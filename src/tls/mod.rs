@@ -21,6 +21,17 @@ pub fn name_in(chain: &Path) -> Option<String> {
     shown::name_of(&CertificateDer::from_pem_file(chain).ok()?)
 }
 
+/// Checks whether a certificate can be used, as far as its files tell; that of an authority is not asked for.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn check(certificate: &Certificate) -> Result<(), TlsError> {
+    match certificate {
+        Certificate::Files { key, chain } => files::check(key, chain),
+        Certificate::Acme { ca, .. } => acme::check(ca.as_deref()),
+    }
+}
+
 /// The server's TLS configuration, and the task that must run beside it. `end` is told when the certificate ends that clients are shown.
 ///
 /// # Errors

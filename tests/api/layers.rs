@@ -44,6 +44,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ureq", &["cli"]),
     ("tar", &["store", "cli"]),
     ("toml", &["config"]),
+    ("arc_swap", &["config"]),
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("biscuit_auth", &["identity"]),

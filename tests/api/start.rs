@@ -1,10 +1,12 @@
 //! Guards how the server starts, what it says then, and how it ends.
 
+mod config;
 mod damage;
 mod database;
 mod failure;
 mod flags;
 mod log;
+mod reload;
 mod stop;
 mod unread_log;
 mod values;

@@ -3,7 +3,7 @@
 use super::rounds::{Desk, Round};
 use crate::domain::MqttSessionId;
 use crate::error::Error;
-use crate::events::mqtt_sessions::WillRules;
+use crate::events::mqtt_sessions::{CurrentWillRules, WillRules};
 use crate::store::{Found, Search, Transaction};
 use crate::writer::{Batch, Change};
 
@@ -13,13 +13,13 @@ const SESSIONS_A_STEP: usize = 16;
 /// Ends sessions of MQTT, publishes their wills, and removes what is left of those that were forgotten.
 pub struct MqttSessions {
     desk: Desk,
-    rules: WillRules,
+    rules: CurrentWillRules,
     due: Search,
     left: Search,
 }
 
 impl MqttSessions {
-    pub fn new(desk: Desk, rules: WillRules) -> Self {
+    pub fn new(desk: Desk, rules: CurrentWillRules) -> Self {
         Self { desk, rules, due: Search::for_mqtt_due(), left: Search::for_mqtt_left() }
     }
 
@@ -34,7 +34,7 @@ impl MqttSessions {
     async fn end_lost(&self) -> Result<bool, Error> {
         let lost = self.desk.store.mqtt_cursors().some_lost(SESSIONS_A_STEP);
         for id in &lost {
-            let ended = self.desk.writer.submit(EndLost { id: *id, rules: self.rules }).await;
+            let ended = self.desk.writer.submit(EndLost { id: *id, rules: (self.rules)() }).await;
             if self.desk.store.unless_damaged(ended)?.is_none() {
                 // One that is damaged is left as it is, and has no client again.
                 self.desk.store.mqtt_cursors().find_again(*id);
@@ -45,7 +45,7 @@ impl MqttSessions {
 
     /// Does what is due of sessions. Returns whether there is more.
     async fn look_after(&mut self) -> Result<bool, Error> {
-        let rules = self.rules;
+        let rules = (self.rules)();
         let look = |keys| LookAfter { keys, rules };
         Ok(self.desk.remove_found(&mut self.due, SESSIONS_A_STEP, look).await?.0)
     }

@@ -7,7 +7,7 @@ use super::rounds::{Desk, Round, step};
 use super::waiting::{Waiting, in_turn};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
-use crate::events::mqtt_sessions::WillRules;
+use crate::events::mqtt_sessions::CurrentWillRules;
 use crate::store::{Excess, Oldest, Store, TailCount};
 use crate::writer::{Batch, Change};
 
@@ -56,7 +56,7 @@ impl Retention {
 pub struct Tails {
     desk: Desk,
     /// By what the wills of sessions are published that end since they need too much.
-    rules: WillRules,
+    rules: CurrentWillRules,
     retention: Retention,
     /// The tails of tenants that inserted something lately.
     known: HashMap<TenantName, Tail>,
@@ -90,7 +90,7 @@ struct Tail {
 }
 
 impl Tails {
-    pub fn new(desk: Desk, retention: Retention, rules: WillRules) -> Self {
+    pub fn new(desk: Desk, retention: Retention, rules: CurrentWillRules) -> Self {
         Self {
             desk,
             rules,
@@ -221,7 +221,7 @@ impl Tails {
             Some(leaving) => leaving,
             None => Leaving::new(self.oldest(tenant).await?),
         };
-        if !leaving.keep(&self.desk, tenant, (&mut self.away, self.rules), SHORTEN_WITHIN).await? {
+        if !leaving.keep(&self.desk, tenant, (&mut self.away, (self.rules)()), SHORTEN_WITHIN).await? {
             self.leaving.insert(tenant.clone(), leaving);
             return Ok(false);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::*;
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::events::hub::Rules;
 use crate::events::insert::{Condition, Insert};
 use crate::events::maintenance::rounds::{EVERY, Round};
+use crate::events::mqtt_sessions::WillRules;
 use crate::events::new_event::{Lifetime, NewEvent};
 use crate::events::registry::{GoesOnFor, GoneStream};
 use crate::events::stream_id::StreamId;
@@ -21,6 +22,10 @@ use crate::writer::{Batch, Change};
 
 const STREAM: u64 = 7;
 const QUOTAS: Quotas = Quotas { names: 10, bound: 10, keys: 10 };
+
+fn will_rules() -> CurrentWillRules {
+    Arc::new(|| WillRules { authorize: Authorize::Open, quotas: QUOTAS })
+}
 
 /// A database with rows that maintenance is to remove.
 struct Filled {
@@ -96,7 +101,7 @@ async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention, QUOTAS));
+    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention, will_rules()));
 
     let is_done = || {
         // Nothing can be removed from the first tenant, whose floor is damaged.
@@ -182,7 +187,7 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     let (writer, _failure) =
         Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention, QUOTAS));
+    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention, will_rules()));
     let arrival =
         hub.registry().user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;

@@ -24,7 +24,7 @@ use super::protection::Protection;
 use super::request::{is_encrypted, no_services};
 use super::socket::Socket;
 use super::{callers, reply};
-use crate::config::Callers;
+use crate::config::{Callers, Live};
 use crate::error::Error;
 
 /// Answers preflights, handles other requests, and completes the answer.
@@ -36,7 +36,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
     B: MessageBody + 'static,
 {
-    let callers = request.app_data::<Arc<Callers>>().cloned();
+    let callers = request.app_data::<Live<Callers>>().map(Live::keep);
     // Checked before anything else. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);

@@ -15,7 +15,7 @@ use super::{
     account, around, broadcast, channels, events, health, mqtt, reply, session, sse, ticket, two_factor, users, ws,
 };
 use crate::app::App;
-use crate::config::Callers;
+use crate::config::{Callers, Live};
 use crate::error::Error;
 use crate::transports::tcp::Connections;
 
@@ -46,7 +46,7 @@ pub fn routes(app: App, bodies: Bodies, sockets: Sockets, connections: Connectio
 /// An application with these routes, and with what is around every request.
 pub fn application(
     routes: Routes,
-    callers: Arc<Callers>,
+    callers: Live<Callers>,
 ) -> ActixApp<
     impl ServiceFactory<
         ServiceRequest,
@@ -197,7 +197,7 @@ mod tests {
                 let routes: Routes = Rc::new(|config| {
                     config.route("/panic", web::get().to(panics)).route("/", web::get().to(|| async { "fine" }));
                 });
-                application(routes, Arc::new(Callers { origins: Origins::Any, only_this_machine: false }))
+                application(routes, Live::new(Callers { origins: Origins::Any, only_this_machine: false }))
             };
             let server = HttpServer::new(application).workers(1).bind("127.0.0.1:0").unwrap();
             let address = server.addrs()[0];

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -19,7 +18,7 @@ use super::h2;
 use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
 use super::socket::{Onward, Socket};
-use crate::config::Callers;
+use crate::config::{Callers, Live};
 use crate::domain::Network;
 use crate::transports::open_sockets::OpenSockets;
 use crate::transports::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, counted};
@@ -33,7 +32,7 @@ enum Accepted {
 /// Serves connections without TLS, with HTTP/1.
 pub fn plain(
     routes: Routes,
-    callers: Arc<Callers>,
+    callers: Live<Callers>,
     stopping: GracefulShutdownSignal,
     connections: Connections,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
@@ -48,7 +47,7 @@ pub fn plain(
 /// Serves TLS connections, with HTTP/2 or HTTP/1 as the client prefers (RFC 7301).
 pub fn tls(
     routes: Routes,
-    callers: Arc<Callers>,
+    callers: Live<Callers>,
     stopping: GracefulShutdownSignal,
     connections: Connections,
     handshakes: Handshakes,
@@ -75,15 +74,15 @@ pub fn tls(
 
 fn http(
     routes: Routes,
-    callers: Arc<Callers>,
+    callers: Live<Callers>,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
     let open = OpenSockets::default();
     let stops = stopping.clone();
     tokio::task::spawn_local(open.clone().close_when(async move { stops.notified().await }));
-    let asked = Arc::clone(&callers);
+    let asked = callers.clone();
     let application = move || {
-        let application = application(Rc::clone(&routes), Arc::clone(&asked)).app_data(open.clone()).into_factory();
+        let application = application(Rc::clone(&routes), asked.clone()).app_data(open.clone()).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
     };
     let stops = stopping.clone();
@@ -106,13 +105,13 @@ fn http(
     let http1 = Rc::new(http1);
     fn_factory(move || {
         let (http1, http2, stopping) = (Rc::clone(&http1), application(), stops.clone());
-        let callers = Arc::clone(&callers);
+        let callers = callers.clone();
         async move {
             let http1 = Rc::new(http1.new_service(()).await?);
             let http2 = Rc::new(http2.new_service(()).await?);
             Ok(fn_service(move |accepted: Accepted| {
                 let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
-                let callers = Arc::clone(&callers);
+                let callers = callers.clone();
                 async move {
                     match accepted {
                         Accepted::Http1(mut socket, from) => loop {
@@ -124,7 +123,7 @@ fn http(
                                 // actix's share of the connection is dropped then.
                                 () = seen.left() => {}
                                 // Boxed, or every connection would reserve its read buffer.
-                                error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers)).await,
+                                error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers.keep())).await,
                             }
                             let onward = seen.onward();
                             drop(seen);

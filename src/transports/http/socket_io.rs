@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use actix_web::dev::Payload;
@@ -18,7 +17,7 @@ use super::reply::Reply;
 use super::request::{no_services, offers_websocket};
 use super::socket::Socket;
 use super::websocket::WebSocket;
-use crate::config::Callers;
+use crate::config::{Callers, Live};
 use crate::domain::ClientAddress;
 use crate::error::Error;
 use crate::transports::socket_io::{self, Application, Call, PostCall, Refusal, SocketIo};
@@ -35,8 +34,8 @@ pub async fn serve<A: Application>(
     from: ClientAddress,
     opened_by: impl FnOnce() -> (A::Peer, A::Client),
 ) -> Reply {
-    let callers = request.app_data::<Arc<Callers>>().ok_or_else(no_services)?;
-    if callers::check_origin(callers, request.headers()).is_err() {
+    let callers = request.app_data::<Live<Callers>>().ok_or_else(no_services)?;
+    if callers::check_origin(&callers.get(), request.headers()).is_err() {
         return Ok(refuse(Refusal::Forbidden));
     }
     let parameters = Parameters::of(request);

@@ -1,7 +1,6 @@
 //! From a request to a WebSocket connection.
 
 use std::future::{Future, Ready, ready};
-use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
@@ -14,7 +13,7 @@ use super::callers;
 use super::extract::Peer;
 use super::request::{has_body, no_services, offers_websocket};
 use super::socket::{Left, Onward, Socket};
-use crate::config::Callers;
+use crate::config::{Callers, Live};
 use crate::domain::ClientAddress;
 use crate::error::Error;
 use crate::transports::open_sockets::OpenSockets;
@@ -136,8 +135,8 @@ fn check(request: &HttpRequest) -> Result<WebSocket, Error> {
     if has_body(request) {
         return Err(Error::HandshakeInvalid("it has a body"));
     }
-    let callers = request.app_data::<Arc<Callers>>().ok_or_else(no_services)?;
-    callers::check_origin(callers, headers)?;
+    let callers = request.app_data::<Live<Callers>>().ok_or_else(no_services)?;
+    callers::check_origin(&callers.get(), headers)?;
     let memory = request.app_data::<Bodies>().cloned().map(MessageMemory::new).ok_or_else(no_services)?;
     let open = request.app_data::<OpenSockets>().cloned().ok_or_else(no_services)?;
     Ok(WebSocket { handshake, socket, from: Peer::of(request)?, memory, open, may_compress: true })

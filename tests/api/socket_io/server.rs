@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, Responder, web};
-use broker::config::{Callers, Origins};
+use broker::config::{Callers, Live, Origins};
 use broker::domain::{ClientAddress, TrustedProxies};
 use broker::transports::http::{self, Bodies, Routes};
 use broker::transports::tcp::Connections;
@@ -78,7 +78,7 @@ fn serve((sessions, feed): (SocketIo<Echo>, Arc<Feed>), started: &mpsc::Sender<(
         let builder = Server::build().disable_signals().workers(WORKERS);
         let stopping = builder.graceful_shutdown_signal();
         let (connections, bodies) = (Connections::at_most(1000), Bodies::default());
-        let callers = Arc::new(Callers { origins: Origins::Any, only_this_machine: false });
+        let callers = Live::new(Callers { origins: Origins::Any, only_this_machine: false });
         let service = move || {
             let app = Echo { feed: Arc::clone(&feed), ..Echo::default() };
             let (sessions, bodies) = (sessions.clone(), bodies.clone());
@@ -89,7 +89,7 @@ fn serve((sessions, feed): (SocketIo<Echo>, Arc<Feed>), started: &mpsc::Sender<(
                     .app_data((sessions.clone(), app.clone()))
                     .route("/socket.io/", web::to(handle));
             });
-            http::plain(routes, Arc::clone(&callers), stopping.clone(), connections.clone())
+            http::plain(routes, callers.clone(), stopping.clone(), connections.clone())
         };
         let server = builder.listen("echo", listener, service).unwrap().run();
         started.send((address, server.handle())).unwrap();

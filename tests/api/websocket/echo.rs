@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpResponse, web};
 use broker::app::CertificateEnd;
-use broker::config::{Callers, Certificate, Origins};
+use broker::config::{Callers, Certificate, Live, Origins};
 use broker::domain::{OriginPattern, TrustedProxies};
 use broker::transports::http::{Bodies, Routes, WebSocket, plain, tls};
 use broker::transports::tcp::{Connections, Handshakes};
@@ -54,7 +54,7 @@ impl EchoServer {
     fn start_for(origins: Origins, directory: Option<tempfile::TempDir>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let callers = Arc::new(Callers { origins, only_this_machine: false });
+        let callers = Live::new(Callers { origins, only_this_machine: false });
         let bodies = Bodies::default();
         let certificate = directory.as_ref().map(|directory| Certificate::Files {
             key: directory.path().join("private_key.pem"),
@@ -68,14 +68,14 @@ impl EchoServer {
                 let connections = Connections::at_most(MAX_CONNECTIONS);
                 let builder = match certificate {
                     None => builder.listen("echo", listener, move || {
-                        plain(routes(&bodies), Arc::clone(&callers), stopping.clone(), connections.clone())
+                        plain(routes(&bodies), callers.clone(), stopping.clone(), connections.clone())
                     }),
                     Some(certificate) => {
                         let (config, _maintenance) =
                             broker::tls::configure(&certificate, CertificateEnd::default()).unwrap();
                         let handshakes = Handshakes::new(config, &["h2", "http/1.1"], &connections);
                         builder.listen("echo", listener, move || {
-                            let (callers, handshakes) = (Arc::clone(&callers), handshakes.clone());
+                            let (callers, handshakes) = (callers.clone(), handshakes.clone());
                             tls(routes(&bodies), callers, stopping.clone(), connections.clone(), handshakes)
                         })
                     }

@@ -8,7 +8,7 @@ impl House {
     /// Does all the work of maintenance until something is so.
     pub(super) async fn maintained(&self, retained: usize, is_so: impl Fn(&Store) -> bool) {
         let retention = Retention { age: Duration::from_secs(1 << 40), events: retained };
-        let work = keep_up(self.hub.clone(), self.writer.clone(), Clock::from_local(), retention, RULES.quotas);
+        let work = keep_up(self.hub.clone(), self.writer.clone(), Clock::from_local(), retention, Arc::new(|| RULES));
         let work = tokio::spawn(work);
         let wait = async {
             while !is_so(&self.store) {
