@@ -1,5 +1,6 @@
 //! What the handlers of every transport share.
 
+mod backups;
 mod certificate;
 mod claims;
 mod event_object;
@@ -27,6 +28,7 @@ use crate::error::Error;
 use crate::events::{CatchUp, Rates, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
+pub use backups::Backups;
 pub use certificate::CertificateEnd;
 pub use claims::{Claims, Held};
 pub use event_object::{properties, write_event};
@@ -51,6 +53,8 @@ pub struct Services {
     pub identity: Identity,
     /// The entry point to events.
     pub events: Events,
+    /// Backups of the database.
+    pub backups: Backups,
     /// The origins and hosts that requests may come from.
     pub callers: Live<Callers>,
     /// The proxies that are believed about the address of a client.

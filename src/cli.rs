@@ -1,5 +1,6 @@
 //! The command line: the server's flags, and the commands for operators. Each command is a file.
 
+mod backup;
 mod caller;
 mod check;
 mod export;
@@ -32,6 +33,12 @@ struct Cli {
 /// The commands besides the server. The doc comments are the text of `--help`.
 #[derive(Subcommand)]
 pub enum Tool {
+    /// Make a backup of a server that runs.
+    Backup(backup::Backup),
+    /// Restore a backup into a new database.
+    Restore(backup::Restore),
+    /// Check a backup: restore it into a directory that is removed again, and read all of it.
+    Verify(backup::Verify),
     /// Check the configuration, and say what is wrong with it, without starting anything.
     Check(Box<Flags>),
     /// Ask a running server whether it works. Status 0 is yes, and 1 is no.
@@ -86,6 +93,9 @@ impl Tool {
     /// [`Failure`], with a text that says why.
     pub fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Backup(backup) => backup.run(),
+            Self::Restore(restore) => restore.run(),
+            Self::Verify(verify) => verify.run(),
             Self::Check(flags) => check::run(*flags),
             Self::Export(export) => export.run(),
             Self::Completions(completions) => completions.run(Cli::command()),

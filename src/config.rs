@@ -1,5 +1,6 @@
 //! The configuration: flags, variables and a file, read and checked at the start and again at each reload.
 
+mod archiving;
 mod channels;
 mod file;
 mod flags;
@@ -21,6 +22,7 @@ use flags::{
     DEFAULT_JWT_SECRET, DEFAULT_KEY_PATH, DEFAULT_PORT,
 };
 
+pub use archiving::Archiving;
 pub use channels::Channels;
 pub use flags::{Flags, LogFormat};
 pub use live::Live;
@@ -67,6 +69,8 @@ pub struct Config {
     pub db: PathBuf,
     /// The size of the journal, in bytes, at which a checkpoint moves it into the database.
     pub journal_bytes: u64,
+    /// Settings of the archive; `None` without one.
+    pub archiving: Option<Archiving>,
     /// The rule that decides which events a user may see and insert.
     pub authorize: Authorize,
     /// The scopes of a user that is created without any; `None` means no scopes at all.
@@ -199,6 +203,7 @@ impl Config {
         for (name, path) in [
             ("db", Some(&flags.db)),
             ("certs", Some(&flags.certs)),
+            ("archive", flags.archiving.archive.as_ref()),
             ("key_path", Some(&flags.key_path)),
             ("cert_path", Some(&flags.cert_path)),
             ("acme_ca", flags.acme_ca.as_ref()),
@@ -260,6 +265,7 @@ impl Config {
             admin_token,
             db: flags.db,
             journal_bytes: flags.journal_bytes,
+            archiving: flags.archiving.into(),
             authorize: match flags.authorize {
                 AuthorizeFlag::Open => Authorize::Open,
                 AuthorizeFlag::Scopes => Authorize::Scopes,

@@ -72,6 +72,8 @@ errors! {
     /// `if-match` or `if-none-match` cannot be read, or has no place in this request.
     PreconditionInvalid => 400, "precondition_invalid",
         "if-match takes one id, if-none-match takes *; not both, and not with several events";
+    /// A backup is being made, and there is one at a time.
+    BackupRunning => 409, "backup_running", "another backup is being made";
     /// The precondition does not hold: this is the latest event of the name.
     PreconditionFailed(_current: Option<Box<Event>>) => 412, "precondition_failed",
         "the latest event of this name is another";

@@ -1,5 +1,6 @@
 //! The wiring: what is started, in which order, and how it ends.
 
+mod archiver;
 mod check;
 mod listen;
 mod reload;
@@ -14,7 +15,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::app::{CertificateEnd, Events, Health, MqttSessions, MqttStats, Phase, Services, Shares};
+use crate::app::{Backups, CertificateEnd, Events, Health, MqttSessions, MqttStats, Phase, Services, Shares};
 use crate::clock::Clock;
 use crate::config::{Config, Live};
 use crate::error::Error;
@@ -24,6 +25,7 @@ use crate::store::{OpenError, Store};
 use crate::transports::http::{self, Sockets};
 use crate::writer::{Failure, Writer};
 
+use archiver::Archiver;
 use listen::{Listening, listen};
 use reload::Running;
 
@@ -46,6 +48,7 @@ struct Core {
 pub struct Server {
     http: Listener,
     core: Core,
+    archiver: Archiver,
     services: Services,
     failure: Failure,
     background: Vec<JoinHandle<()>>,
@@ -76,6 +79,8 @@ impl Server {
         }
         let (store, committer) = Store::open(&config.db, config.journal_bytes).map_err(StartError::Store)?;
         let db = config.db.clone();
+        let archive = Backups::open_archive(&store, config.archiving.as_ref())
+            .map_err(|why| StartError::Archive(why.to_string()))?;
         let core = |error| match error {
             Error::StorageFull => StartError::Store(OpenError::Full(db.clone())),
             other => StartError::Core(other),
@@ -132,11 +137,14 @@ impl Server {
             settled.settled().await;
             maintenance.await;
         };
+        let backups = Backups::new(store.clone(), writer.clone(), clock.clone());
+        let archiver = Archiver::start(&backups, archive, config.archiving);
         let core = Core { writer, hub, store, sockets: http::sockets() };
         let connect_rate = config.mqtt.as_ref().map_or(0, |mqtt| mqtt.connect_rate);
         let services = Services {
             identity,
             events,
+            backups,
             callers: Live::new(config.callers),
             trusted_proxies: config.trusted_proxies.into(),
             base_path: config.base_path,
@@ -170,7 +178,7 @@ impl Server {
             database = %core.store.path().display(),
             "listening"
         );
-        Ok(Self { http, core, services, failure, background, signals })
+        Ok(Self { http, core, archiver, services, failure, background, signals })
     }
 
     /// Serves until SIGTERM or SIGINT. Then it ends the streams, finishes the running requests, and closes the
@@ -180,7 +188,7 @@ impl Server {
     /// [`Error::Storage`] if the database failed, so that no further commit can be promised; [`Error::Internal`] if the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { http, core, services, mut failure, mut background, signals, .. } = self;
+        let Self { http, core, archiver, services, mut failure, mut background, signals, .. } = self;
         let handle = http.handle();
         let mut serving = tokio::task::spawn_local(http);
         notify(NotifyState::Ready);
@@ -197,7 +205,7 @@ impl Server {
         services.health.enter(Phase::Stopping);
         notify(NotifyState::Stopping);
         background.iter().for_each(JoinHandle::abort);
-        stop(&core, handle).await;
+        stop(&core, archiver, handle).await;
         // The writer's end of the store is dropped before ours.
         let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
         ended.and(close((core, services)))
@@ -210,12 +218,13 @@ fn close(services: (Core, Services)) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(|| drop(services))).map_err(|_| Error::Storage("it cannot be closed".to_owned()))
 }
 
-async fn stop(core: &Core, handle: ServerHandle) {
+async fn stop(core: &Core, archiver: Archiver, handle: ServerHandle) {
     tracing::info!("stopping");
     // The streams end first, or the server would wait for them.
     core.hub.close().await;
     core.sockets.stop();
     handle.stop(true).await;
+    archiver.stop().await;
     core.writer.stop().await;
     tracing::info!("stopped");
 }

@@ -186,6 +186,16 @@ pub struct Writer {
     waits: Arc<Waits>,
 }
 
+/// A change of nothing, by which the writer comes round.
+struct Ping;
+
+impl Change for Ping {
+    type Outcome = ();
+    fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// What becomes of a change that was posted.
 pub struct Outcome<T>(oneshot::Receiver<Result<T, Error>>);
 
@@ -262,18 +272,28 @@ impl Writer {
         self.waits.now()
     }
 
+    /// Whether the thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    /// Has the thread handle a batch, and does not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::ShuttingDown`] if the writer has ended.
+    pub fn wake(&self) -> Result<(), Error> {
+        match self.post(Ping) {
+            // It has enough to do.
+            Err(Error::Overloaded) => Ok(()),
+            posted => posted.map(drop),
+        }
+    }
+
     /// Returns after the thread has handled a batch: it lives and is not stuck.
     ///
     /// # Errors
     /// As [`Writer::submit`].
     pub async fn ping(&self) -> Result<(), Error> {
-        struct Ping;
-        impl Change for Ping {
-            type Outcome = ();
-            fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
-                Ok(())
-            }
-        }
         match self.submit(Ping).await {
             // The writer works. It only has no room on the disk, or much to do.
             Err(error) if error.passes() => Ok(()),

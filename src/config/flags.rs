@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+use super::archiving::ArchiveFlags;
 use super::channels::ChannelFlags;
 use super::file::File;
 use super::mqtt::MqttFlags;
@@ -96,6 +97,8 @@ pub struct Flags {
     /// Bytes of the journal after which it is moved into the database. Until then its changes are kept in memory, too.
     #[arg(long, env = "BROKER_JOURNAL_BYTES", default_value_t = JOURNAL_BYTES, value_parser = clap::value_parser!(u64).range(65_536..=4_294_967_296))]
     pub journal_bytes: u64,
+    #[command(flatten)]
+    pub archiving: ArchiveFlags,
     /// Which events users may see and insert: open is all of their tenant, scopes is by pattern:get and pattern:post.
     #[arg(long, env = "BROKER_AUTHORIZE", value_enum, default_value_t = AuthorizeFlag::Open)]
     pub authorize: AuthorizeFlag,

@@ -12,6 +12,8 @@ pub enum StartError {
     Config(String),
     /// The database cannot be opened.
     Store(OpenError),
+    /// The archive cannot be used.
+    Archive(String),
     /// The certificate cannot be used.
     Tls(TlsError),
     /// The address cannot be listened on.
@@ -27,6 +29,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(why) => why.fmt(f),
             Self::Store(why) => why.fmt(f),
+            Self::Archive(why) => write!(f, "the archive cannot be used: {why}"),
             Self::Tls(why) => why.fmt(f),
             Self::Listen(address, why) => write!(f, "cannot listen on {address}: {why}"),
             Self::Core(why) => why.fmt(f),

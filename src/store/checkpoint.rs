@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::disk::{DataFile, Finder, FullDisk, refusal};
+use super::keeping::Keeping;
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
 use super::watermarks::CheckpointWatermark;
@@ -106,6 +107,7 @@ struct Mover {
     overlay: Arc<Overlay>,
     path: PathBuf,
     flags: Arc<Flags>,
+    keeping: Keeping,
 }
 
 /// The files that a checkpoint writes besides sled's own.
@@ -122,11 +124,14 @@ impl Checkpointer {
         overlay: Arc<Overlay>,
         path: PathBuf,
         full_disk: Arc<FullDisk>,
+        keeping: Keeping,
     ) -> std::io::Result<Self> {
         let (work, todo) = mpsc::channel::<Work>();
         let (say_done, done) = mpsc::channel();
         let flags = Arc::new(Flags { full_disk, ..Flags::default() });
-        let mut mover = Mover { tree, files, overlay: Arc::clone(&overlay), path, flags: Arc::clone(&flags) };
+        let (overlay_of_mover, flags_of_mover) = (Arc::clone(&overlay), Arc::clone(&flags));
+        let mut mover =
+            Mover { tree, files, overlay: overlay_of_mover, path, flags: flags_of_mover, keeping: keeping.clone() };
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             for Work { table, journal } in todo {
                 let moved = mover.make(&table, &journal);
@@ -137,8 +142,10 @@ impl Checkpointer {
                     let _ = say_done.send(moved);
                     return;
                 }
+                let last = table.progress().commits;
                 drop(table);
                 mover.overlay.thaw();
+                keeping.checkpoint_ended(last);
                 let _ = say_done.send(Ok(()));
             }
         })?;
@@ -297,10 +304,12 @@ impl Mover {
                     if self.is_stopping() {
                         return Ok(());
                     }
+                    self.keeping.checkpoint_waits(Some(&refused));
                     self.flags.set_refused(Some(refused));
                     self.flags.wait_to_ask();
                 }
                 other => {
+                    self.keeping.checkpoint_waits(None);
                     self.flags.set_refused(None);
                     return other;
                 }

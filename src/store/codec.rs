@@ -30,8 +30,8 @@ pub use mqtt_session::{
 pub use name::{LatestRow, NameRow, decode_name, encode_name};
 pub use names::{decode_names, encode_names};
 pub use numbers::{
-    Decoded, decode_count, decode_moment, decode_position, decode_progress, decode_size, encode_count, encode_moment,
-    encode_position, encode_progress, encode_size,
+    Decoded, decode_count, decode_epochs, decode_moment, decode_position, decode_progress, decode_size, encode_count,
+    encode_moment, encode_position, encode_progress, encode_size,
 };
 pub use published::HEAD_BYTES as PUBLISHED_HEAD_BYTES;
 pub use removal::{Expiry, decode_bound, decode_expiry, encode_bound, encode_expiry, encode_transient_expiry};

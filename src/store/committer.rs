@@ -7,6 +7,7 @@ use super::checkpoint::Checkpointer;
 use super::database::Store;
 use super::integrity_scan::IntegrityScan;
 use super::journal::Journal;
+use super::keeping::{Keeping, Wish};
 use super::sizes::MAX_COMMIT_BYTES;
 use super::watermarks::CommitWatermark;
 use crate::domain::{Event, Position, TenantName, Timestamp};
@@ -20,6 +21,7 @@ pub struct Committer {
     checkpointer: Checkpointer,
     integrity_scan: IntegrityScan,
     pub(super) commit_watermark: CommitWatermark,
+    keeping: Keeping,
     /// How many commits were made.
     pub(super) commits: u64,
     /// Whether the epoch of this start is on disk. It is written with the first event.
@@ -57,17 +59,19 @@ pub(super) struct Parts {
     pub checkpointer: Checkpointer,
     pub integrity_scan: IntegrityScan,
     pub commit_watermark: CommitWatermark,
+    pub keeping: Keeping,
 }
 
 impl Committer {
     pub(super) fn new(store: Store, commits: u64, parts: Parts) -> Self {
-        let Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark } = parts;
+        let Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, keeping } = parts;
         Self {
             journal,
             journal_bytes,
             checkpointer,
             integrity_scan,
             commit_watermark,
+            keeping,
             commits,
             is_epoch_kept: false,
             time_kept: None,
@@ -85,9 +89,30 @@ impl Committer {
     pub(super) fn prepare(&mut self) -> Result<(), Error> {
         self.checkpointer.failure()?;
         self.integrity_scan.outcome()?;
-        let room = self.make_room();
+        let mut room = self.make_room();
+        // What is kept for a backup is the first to go.
+        if room == Err(Error::StorageFull) && self.keeping.give_up() {
+            room = self.make_room();
+        }
         self.checkpointer.note_room(&room);
-        room
+        room.and_then(|()| self.grant_wishes())
+    }
+
+    /// Does what a backup asks for, if it can be done now. If it cannot, changes go on, and the backup asks again.
+    fn grant_wishes(&mut self) -> Result<(), Error> {
+        let tried = if self.keeping.is_asked(Wish::Checkpoint) && !self.store.overlay.is_frozen() {
+            self.checkpoint()
+        } else if self.keeping.is_asked(Wish::NewFile) {
+            self.journal.close_file()
+        } else {
+            return Ok(());
+        };
+        match tried {
+            // The room for the next commit went with the file.
+            Ok(()) => self.journal.reserve(),
+            Err(refused) if refused.passes() => self.journal.reserve(),
+            Err(failed) => Err(failed),
+        }
     }
 
     /// Makes room in the journal for the next commit.
@@ -125,6 +150,7 @@ impl Committer {
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.checkpointer.wait()?;
         let journal = self.journal.rotate()?;
+        self.keeping.checkpoint_begins(self.journal.last());
         self.checkpointer.begin(self.store.overlay.freeze(), journal);
         Ok(())
     }

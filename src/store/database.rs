@@ -1,14 +1,15 @@
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::account_cache::AccountCache;
 use super::activity::Activity;
 use super::damage::ReportedDamage;
 use super::disk::FullDisk;
 use super::epochs::Epochs;
+use super::keeping::Keeping;
 use super::mqtt_cursors::MqttCursors;
+use super::open_mark::OpenMark;
 use super::overlay::Overlay;
 use super::readers::{Lane, Readers};
 use super::rows::Rows;
@@ -20,6 +21,8 @@ use crate::fair::{Patience, Task};
 /// The database, for reading: a cheap clone. Reads never wait for the writer.
 #[derive(Clone)]
 pub struct Store {
+    pub(super) keeping: Keeping,
+    pub(super) is_new_course: Arc<AtomicBool>,
     pub(super) tree: sled::Tree,
     pub(super) overlay: Arc<Overlay>,
     /// The last position that is on disk. Nothing after it may be shown: a crash could take it back.
@@ -33,10 +36,29 @@ pub struct Store {
     pub(super) readers: Readers,
     pub(super) full_disk: Arc<FullDisk>,
     /// Held while the database is open. The last field: sled is closed before it is released.
-    pub(super) _lock: Arc<File>,
+    pub(super) _lock: Arc<OpenMark>,
 }
 
 impl Store {
+    /// Whether this start goes on with fewer commits than were made, as an operator may decide after damage: further commits then have
+    /// numbers that others had before.
+    pub fn is_new_course(&self) -> bool {
+        self.is_new_course.load(Ordering::Acquire)
+    }
+
+    /// Notes that it has another lineage now.
+    pub fn goes_its_course(&self) {
+        self.is_new_course.store(false, Ordering::Release);
+    }
+
+    /// Removes what an earlier start has kept of the journal for an archive.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn keep_nothing(&self) -> std::io::Result<()> {
+        self.keeping.clear()
+    }
+
     /// The directory of the database.
     pub fn path(&self) -> &Path {
         &self.path

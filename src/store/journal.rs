@@ -8,11 +8,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Directory, refusal, set_aside, synced};
+use super::keeping::Keeping;
 use super::overlay::Write;
 use super::progress::Progress;
 use super::sizes::{HEAD_BYTES, MAX_RECORD_BYTES};
@@ -20,7 +21,7 @@ use crate::domain::Position;
 use crate::error::Error;
 
 /// The first bytes of a journal file: its format.
-const MAGIC: &[u8; 8] = b"brokerj1";
+pub const MAGIC: &[u8; 8] = b"brokerj1";
 /// How much room on the disk is reserved at once: enough for the largest record, or for many small ones, which then
 /// need no call.
 const ROOM_BYTES: u64 = MAX_RECORD_BYTES as u64 + (2 << 20);
@@ -42,6 +43,9 @@ pub struct Journal {
     /// Up to here, room is reserved on the disk.
     allocated: u64,
     record: Vec<u8>,
+    /// The last commit.
+    last: u64,
+    keeping: Keeping,
 }
 
 /// The content of a journal that was found on the disk.
@@ -59,14 +63,19 @@ pub struct Recovered {
     beyond: Vec<u64>,
 }
 
-fn path_of(directory: &Path, number: u64) -> PathBuf {
+/// The path of a file of the journal.
+pub fn path_of(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("journal.{number:016}"))
 }
 
-/// The numbers of the journal files, in order.
-fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
+/// The numbers of the journal files in a directory, in order. A directory that is not there has none.
+pub fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(numbers),
+        entries => entries?,
+    };
+    for entry in entries {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("journal."));
         numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
@@ -133,7 +142,7 @@ pub fn recover(
 }
 
 /// The first record of some bytes: its progress, its body, and the rest.
-fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
+pub fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     let (covered, after) = rest.split_at_checked(16 + u32::from_le_bytes(*length) as usize)?;
@@ -147,7 +156,7 @@ fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
 }
 
 /// Gives the rows of a record's body to `each`; `None` for a key that is removed.
-fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
+pub fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
     let mut next = || -> Option<()> {
         let (key_length, rest) = body.split_first_chunk::<2>()?;
         let (value_length, rest) = rest.split_first_chunk::<4>()?;
@@ -166,7 +175,7 @@ fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
 
 impl Journal {
     /// Continues a journal where it ends, and removes files that cannot be read.
-    pub fn open(directory: Arc<Directory>, recovered: &Recovered) -> io::Result<Self> {
+    pub fn open(directory: Arc<Directory>, recovered: &Recovered, keeping: Keeping) -> io::Result<Self> {
         remove(directory.path(), &recovered.beyond)?;
         // The removal is synced before new records follow: a removed file that comes back after a loss of power would
         // be taken for a continuation.
@@ -183,12 +192,19 @@ impl Journal {
             current = Some((number, Self::reopen(&directory, number, &last)?, last.end));
         }
         let (number, file, end) = match current {
+            // A file with a second name was closed for good: an archive has it as it is.
+            Some((number, file, end)) if file.metadata()?.nlink() > 1 => {
+                older.push(number);
+                older_bytes += end;
+                (number + 1, make(&directory, number + 1)?, beginning)
+            }
             Some(current) => current,
             None => (1, make(&directory, 1)?, beginning),
         };
         // If it cannot be created now, it is created when it is needed.
         let next = make(&directory, number + 1).ok();
-        Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, record: Vec::new() })
+        let (last, record) = (recovered.progress.commits, Vec::new());
+        Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, record, last, keeping })
     }
 
     /// Opens a file to continue after its last record.
@@ -249,15 +265,9 @@ impl Journal {
         writes: impl Iterator<Item = (&'a Vec<u8>, &'a Write)>,
     ) -> Result<(), Error> {
         let record = &mut self.record;
-        record.clear();
-        record.resize(HEAD_BYTES, 0);
+        begin_record(record);
         for (key, write) in writes {
-            // Keys have at most 600 bytes, values at most 128 KiB.
-            record.extend_from_slice(&(key.len() as u16).to_le_bytes());
-            let value = write.value();
-            record.extend_from_slice(&value.map_or(REMOVED, |value| value.len() as u32).to_le_bytes());
-            record.extend_from_slice(key);
-            record.extend_from_slice(value.map_or(&[], |value| value));
+            add_row(record, key, write.value().map(|value| &**value));
         }
         // Half a record on a full disk could not be undone. The transaction ensures that this never happens.
         if self.end + record.len() as u64 > self.allocated {
@@ -266,15 +276,11 @@ impl Journal {
                 record.len()
             )));
         }
-        let length = (record.len() - HEAD_BYTES) as u32;
-        record[8..16].copy_from_slice(&progress.commits.to_le_bytes());
-        record[16..24].copy_from_slice(&progress.head.get().to_le_bytes());
-        let crc = crc32fast::hash(&record[8..]);
-        record[0..4].copy_from_slice(&length.to_le_bytes());
-        record[4..8].copy_from_slice(&crc.to_le_bytes());
+        end_record(record, progress);
         self.file.write_all_at(record, self.end).map_err(failed)?;
         synced(&self.file, self.file.sync_data()).map_err(failed)?;
         self.end += record.len() as u64;
+        self.last = progress.commits;
         Ok(())
     }
 
@@ -293,13 +299,12 @@ impl Journal {
         make(&self.directory, self.number + files).map_err(|error| refusal(error, "the journal"))
     }
 
-    /// Continues in a new file. Returns the numbers of the earlier ones, which a checkpoint may remove with the rows
-    /// that it moves.
+    /// Continues in a new file.
     ///
     /// # Errors
     /// [`Error::StorageFull`] and [`Error::Overloaded`]: the journal continues in the old file, and a later call may
     /// succeed. [`Error::Storage`].
-    pub fn rotate(&mut self) -> Result<Vec<u64>, Error> {
+    fn begin_next(&mut self) -> Result<(), Error> {
         self.give_back()?;
         if self.next.is_none() {
             self.next = Some(self.make_ahead(1)?);
@@ -314,12 +319,72 @@ impl Journal {
         if let Some(next) = std::mem::replace(&mut self.next, after) {
             self.file = next;
             self.older.push(self.number);
+            self.older_bytes += self.end;
+            self.keeping.is_closed(self.number, self.last);
             self.number += 1;
             (self.end, self.allocated) = (MAGIC.len() as u64, MAGIC.len() as u64);
         }
+        Ok(())
+    }
+
+    /// Continues in a new file, if the current one has a record.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] and [`Error::Overloaded`], as with a checkpoint; [`Error::Storage`].
+    pub fn close_file(&mut self) -> Result<(), Error> {
+        if self.end > MAGIC.len() as u64 {
+            return self.begin_next();
+        }
+        self.keeping.is_closed_already();
+        Ok(())
+    }
+
+    /// Continues in a new file. Returns the numbers of the earlier ones, which a checkpoint may remove with the rows
+    /// that it moves.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`] and [`Error::Overloaded`]: the journal continues in the old file, and a later call may
+    /// succeed. [`Error::Storage`].
+    pub fn rotate(&mut self) -> Result<Vec<u64>, Error> {
+        self.begin_next()?;
         self.older_bytes = 0;
         Ok(std::mem::take(&mut self.older))
     }
+
+    /// The number of the file that commits go to.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The last commit.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+}
+
+/// Begins a record.
+pub fn begin_record(record: &mut Vec<u8>) {
+    record.clear();
+    record.resize(HEAD_BYTES, 0);
+}
+
+/// Adds a row to a record; `None` for a key that is removed.
+pub fn add_row(record: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+    // Keys have at most 600 bytes, values at most 128 KiB.
+    record.extend_from_slice(&(key.len() as u16).to_le_bytes());
+    record.extend_from_slice(&value.map_or(REMOVED, |value| value.len() as u32).to_le_bytes());
+    record.extend_from_slice(key);
+    record.extend_from_slice(value.unwrap_or_default());
+}
+
+/// Writes the head of a record that has all its rows.
+pub fn end_record(record: &mut [u8], progress: Progress) {
+    let length = (record.len() - HEAD_BYTES) as u32;
+    record[8..16].copy_from_slice(&progress.commits.to_le_bytes());
+    record[16..24].copy_from_slice(&progress.head.get().to_le_bytes());
+    let crc = crc32fast::hash(&record[8..]);
+    record[0..4].copy_from_slice(&length.to_le_bytes());
+    record[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Creates a file for the journal, with its first bytes on the disk.

@@ -8,6 +8,7 @@
 //! - Safety around sled: `open`, `disk`, `watermarks`, `integrity_scan`, `touched`. Each step names the fault that it
 //!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
+//! - Backups: `keeping` (files of the journal that are kept for them), `backup`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
 //!   `lookalikes`, `channel_tokens`, `invites`, `sessions`, `mqtt_sessions`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `erasures` (deleted
@@ -19,6 +20,7 @@
 mod account_cache;
 mod activity;
 mod answers;
+mod backup;
 mod bound;
 mod chain;
 mod channel_tokens;
@@ -40,6 +42,7 @@ mod history;
 mod integrity_scan;
 mod invites;
 mod journal;
+mod keeping;
 mod keys;
 mod latest_events;
 mod lookalikes;
@@ -48,6 +51,7 @@ mod mqtt_sessions;
 mod names;
 mod open;
 mod open_error;
+mod open_mark;
 mod overlay;
 mod progress;
 mod readers;
@@ -67,6 +71,10 @@ mod watermarks;
 
 pub use activity::{Activity, Due};
 pub use answers::NewAnswer;
+pub use backup::{
+    Archive, BackupProblem, BackupSet, FAILED as BACKUP_FAILED, LINEAGE_SETTING, Lineage, Manifest, Reached, Restored,
+    Tar, Target, Until, restore, take, unpack, verify,
+};
 pub use codec::Answered;
 pub use committer::{Committer, Durable};
 pub use database::Store;
@@ -77,6 +85,7 @@ pub use event_data::StoredEvent;
 pub use figures::Figures;
 pub use history::{History, HistoryQuery, Page};
 pub use integrity_scan::OPENING_THREAD;
+pub use keeping::Serving;
 pub use latest_events::LatestEvents;
 pub use lookalikes::NameIndexing;
 pub use mqtt_cursors::{Behind, MqttCursor, MqttCursors};

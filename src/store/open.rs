@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 
 use super::account_cache::AccountCache;
@@ -17,7 +17,9 @@ use super::disk::{DataFile, Directory, Reserve, SEGMENT_BYTES, give_back, is_ful
 use super::epochs::Epochs;
 use super::integrity_scan::{self, IntegrityScan, OPENING_THREAD};
 use super::journal::{self, Journal};
+use super::keeping::Keeping;
 use super::open_error::{FORMAT, OpenError};
+use super::open_mark::OpenMark;
 use super::overlay::{Overlay, Write};
 use super::progress::Progress;
 use super::readers::Readers;
@@ -28,7 +30,7 @@ use crate::domain::{Epoch, Position};
 use crate::error::Error;
 
 /// The setting that holds the format.
-const FORMAT_SETTING: &str = "format";
+pub const FORMAT_SETTING: &str = "format";
 /// A database that was made before there were epochs has six digits in this setting.
 const DATABASE_SETTING: &str = "database";
 
@@ -80,6 +82,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => return Err(directory(error)),
     }
+    let mark = OpenMark::set(path, lock).map_err(directory)?.ok_or_else(|| OpenError::Copied(path.to_owned()))?;
     remove_unfinished(path).map_err(directory)?;
     let reserve = Reserve::of(path);
     reserve.release().map_err(directory)?;
@@ -139,11 +142,14 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         Some(_) | None => set_format(&tree, &data).map_err(|why| damaged(&why))?,
     }
 
+    let keeping = Keeping::of(path);
     let mut store = Store {
+        keeping: keeping.clone(),
+        is_new_course: Arc::new(AtomicBool::new(made == 0 && progress.commits > 0)),
         tree: tree.clone(),
         overlay: Arc::clone(&overlay),
         head: Arc::new(AtomicU64::new(progress.head.get())),
-        epochs: Epochs::after(progress.head, Vec::new()),
+        epochs: Epochs::after(progress.head, Vec::new(), &[]),
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
         activity: Arc::default(),
@@ -151,18 +157,22 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         mqtt_cursors: Arc::default(),
         readers: Readers::start().map_err(directory)?,
         full_disk: Arc::default(),
-        _lock: Arc::new(lock),
+        _lock: Arc::new(mark),
     };
     let epochs = store.kept_epochs().map_err(|error| damaged(&error.to_string()))?;
     if epochs.is_empty() && progress.head > Position::START {
         return Err(damaged("its identity is missing"));
     }
-    store.epochs = Epochs::after(progress.head, epochs);
-    let journal = Journal::open(held, &recovered).map_err(directory)?;
+    let spent = store.get(&keys::setting(keys::SPENT_EPOCHS_SETTING)).map_err(|error| damaged(&error.to_string()))?;
+    let spent = spent.map_or_else(Vec::new, |spent| codec::decode_epochs(&spent));
+    store.epochs = Epochs::after(progress.head, epochs, &spent);
+    let journal = Journal::open(held, &recovered, keeping.clone()).map_err(directory)?;
+    keeping.begins(journal.number(), progress.commits, checkpoint.commits);
     let integrity_scan = IntegrityScan::start(tree.clone(), unread).map_err(directory)?;
     let (files, full_disk) = (Files { data, watermark }, Arc::clone(&store.full_disk));
-    let checkpointer = Checkpointer::start(tree, files, overlay, path.to_owned(), full_disk).map_err(directory)?;
-    let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark };
+    let checkpointer =
+        Checkpointer::start(tree, files, overlay, path.to_owned(), full_disk, keeping.clone()).map_err(directory)?;
+    let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, keeping };
     let committer = Committer::new(store.clone(), progress.commits, parts);
     Ok((store, committer))
 }
@@ -197,7 +207,7 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
 }
 
 /// Opens sled. Returns the tree, and the key from which the integrity scan continues.
-fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
+pub fn open_sled(path: &Path) -> Result<(sled::Tree, Option<Vec<u8>>), OpenError> {
     let config = sled::Config::new()
         .path(path)
         .segment_size(SEGMENT_BYTES as usize)
@@ -247,7 +257,7 @@ fn snapshot_bytes(path: &Path) -> io::Result<u64> {
 }
 
 /// Makes the names of all files durable, and the content of the files that sled writes without a sync.
-fn sync_names(path: &Path) -> io::Result<()> {
+pub fn sync_names(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {

@@ -13,6 +13,8 @@ pub enum OpenError {
     Directory(PathBuf, io::Error),
     /// Another process uses it.
     InUse(PathBuf),
+    /// It is a copy that was made while a Broker had the original open, so that its files are of different moments.
+    Copied(PathBuf),
     /// Another program wrote it, or an older Broker.
     Foreign(PathBuf),
     /// The files differ from the bytes that were written.
@@ -35,6 +37,13 @@ impl std::fmt::Display for OpenError {
             Self::InUse(path) => {
                 write!(f, "the database in {} is in use by another process; stop that one first", path.display())
             }
+            Self::Copied(path) => write!(
+                f,
+                "the database in {0} was copied while Broker was running, so its files do not fit together; use `broker backup` and \
+                 `broker restore`, or copy it again after Broker has stopped (if it was copied after a crash, while nothing had it \
+                 open, remove {0}/open)",
+                path.display()
+            ),
             Self::Foreign(path) => write!(
                 f,
                 "the database in {} was not made by this Broker (Broker 15's cannot be read), or its file conf is damaged; \

@@ -1,5 +1,6 @@
 //! Guards the store: reads, writes and everything that a restart must find again.
 
+mod backup;
 mod damage;
 mod large;
 mod opening;

@@ -1,6 +1,6 @@
 //! Positions, moments and counts.
 
-use crate::domain::{Position, Timestamp};
+use crate::domain::{Epoch, Position, Timestamp};
 use crate::store::progress::Progress;
 
 /// A decoded value, or how it differs from the bytes that were written.
@@ -40,6 +40,11 @@ pub fn encode_size((count, bytes): (u64, u64)) -> Vec<u8> {
 pub fn decode_size(value: &[u8]) -> Decoded<(u64, u64)> {
     let both = value.try_into().map(u128::from_be_bytes).map_err(|_| "a size has 16 bytes")?;
     Ok(((both >> 64) as u64, both as u64))
+}
+
+/// Epochs, one after the other.
+pub fn decode_epochs(value: &[u8]) -> Vec<Epoch> {
+    value.as_chunks().0.iter().map(|epoch| Epoch::new(u32::from_be_bytes(*epoch))).collect()
 }
 
 pub fn encode_progress(progress: Progress) -> [u8; 16] {

@@ -27,7 +27,7 @@ fn recovered(directory: &Path, checkpoint: u64) -> (Recovered, Rows) {
 }
 
 fn opened(directory: &Path, recovered: &Recovered) -> Journal {
-    Journal::open(Arc::new(Directory::open(directory).unwrap()), recovered).unwrap()
+    Journal::open(Arc::new(Directory::open(directory).unwrap()), recovered, Keeping::of(directory)).unwrap()
 }
 
 /// Leaves no room for a file of the journal: it can be opened, but not written to.

@@ -2,6 +2,7 @@
 
 mod account;
 mod around;
+mod backup;
 mod bodies;
 mod body;
 mod broadcast;

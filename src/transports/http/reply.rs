@@ -50,6 +50,13 @@ pub fn lines(list: Listing) -> HttpResponse {
     body_of(response, list)
 }
 
+/// Done, with files in one stream: tar (POSIX ustar).
+pub fn tar(files: Listing) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, "application/x-tar"));
+    body_of(response, files)
+}
+
 /// Done, with a list.
 pub fn listing(list: Listing) -> HttpResponse {
     let mut response = HttpResponse::Ok();

@@ -12,7 +12,8 @@ use actix_web_lab::middleware::CatchPanic;
 use super::bodies::Bodies;
 use super::sockets::{self, Sockets};
 use super::{
-    account, around, broadcast, channels, events, health, mqtt, reply, session, sse, ticket, two_factor, users, ws,
+    account, around, backup, broadcast, channels, events, health, mqtt, reply, session, sse, ticket, two_factor, users,
+    ws,
 };
 use crate::app::App;
 use crate::config::{Callers, Live};
@@ -101,6 +102,7 @@ fn table(config: &mut web::ServiceConfig) {
         .service(post("/change_password", account::change_password))
         .service(post("/delete_me", account::delete))
         .service(get("/export_me", account::export))
+        .service(post("/backup", backup::backup))
         .service(post("/create_user", users::create_user))
         .service(post("/update_user", users::update_user))
         .service(post("/revoke_user", users::revoke_user))

@@ -1,0 +1,230 @@
+//! Backups of the database that is served: as a stream for an admin, and into the archive.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+
+use super::listing::Listing;
+use crate::clock::Clock;
+use crate::config::Archiving;
+use crate::error::Error;
+use crate::identity::Admin;
+use crate::store::{
+    Archive, BACKUP_FAILED, BackupProblem, LINEAGE_SETTING, Lineage, Manifest, Serving, Store, Tar, Target, take,
+};
+use crate::writer::{Batch, Change, Writer};
+
+/// How much of a stream is sent at once, in bytes.
+const PIECE_BYTES: usize = 128 << 10;
+/// How many pieces wait to be sent.
+const PIECES: usize = 4;
+/// How long a client may take nothing of a backup. Meanwhile the journal is kept, which takes room on the disk.
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// How long a full channel is left alone.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Makes backups, one at a time: a cheap clone.
+#[derive(Clone)]
+pub struct Backups {
+    store: Store,
+    writer: Writer,
+    clock: Clock,
+    one: Arc<Semaphore>,
+}
+
+/// Sets the lineage of a database. Only a backup does, and there is one at a time.
+struct SetLineage(Lineage);
+
+impl Change for SetLineage {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        batch.put_setting(LINEAGE_SETTING, self.0.0.to_be_bytes().to_vec());
+        Ok(())
+    }
+}
+
+impl Backups {
+    /// Backups of this database.
+    pub fn new(store: Store, writer: Writer, clock: Clock) -> Self {
+        Self { store, writer, clock, one: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// The lineage of the database, which gets one with its first backup.
+    async fn lineage(&self) -> Result<Lineage, Error> {
+        let known = self.store.setting(LINEAGE_SETTING)?.as_deref().and_then(Lineage::read);
+        if let Some(known) = known.filter(|_| !self.store.is_new_course()) {
+            return Ok(known);
+        }
+        let lineage = Lineage::draw();
+        self.writer.submit(SetLineage(lineage)).await?;
+        self.store.goes_its_course();
+        Ok(lineage)
+    }
+
+    /// A backup as a stream in the format of tar. If it breaks off, its last file says why, and there is no manifest.
+    ///
+    /// # Errors
+    /// [`Error::BackupRunning`]; [`Error::StorageFull`]; [`Error::Storage`]; [`Error::Overloaded`] without a thread for it.
+    pub async fn stream(&self, admin: &Admin) -> Result<Listing, Error> {
+        admin.logged("backup", self.begin_stream().await)
+    }
+
+    async fn begin_stream(&self) -> Result<Listing, Error> {
+        let permit = Arc::clone(&self.one).try_acquire_owned().map_err(|_| Error::BackupRunning)?;
+        let lineage = self.lineage().await?;
+        let (pieces, sent) = mpsc::channel(PIECES);
+        let backups = self.clone();
+        let spawned =
+            thread::Builder::new().name("backup".to_owned()).spawn(move || backups.run(lineage, pieces, permit));
+        spawned.map_err(|_| Error::Overloaded)?;
+        let rest = unfold(sent, |mut sent| async move { sent.recv().await.map(|piece| (piece, sent)) });
+        Ok(Listing { first: Bytes::new(), rest: Some(Box::pin(rest)) })
+    }
+
+    fn run(&self, lineage: Lineage, pieces: mpsc::Sender<Result<Bytes, Error>>, _permit: OwnedSemaphorePermit) {
+        let now = self.clock.now();
+        let mut tar = Tar::new(Pieces { to: pieces.clone(), waiting: Vec::new() }, now.as_secs());
+        let taken = take(&self.store, lineage, now, &mut tar, self);
+        match taken {
+            Ok(manifest) => self.is_made(&manifest, "sent"),
+            Err(why) => {
+                tracing::error!(%why, "a backup could not be made");
+                let why = why.to_string();
+                let _ = tar.add(BACKUP_FAILED, why.len() as u64, &mut why.as_bytes());
+                let _ = tar.flush();
+                // The answer is cut off, so that nobody takes it for whole.
+                let _ = pieces.blocking_send(Err(Error::Internal("a backup could not be made".to_owned())));
+            }
+        }
+    }
+
+    fn is_made(&self, manifest: &Manifest, how: &'static str) {
+        let Manifest { end, .. } = manifest;
+        tracing::info!(position = end.position, commit = end.commit, "a backup was {how}");
+    }
+
+    /// Opens the archive. To be called before the first commit of a start. Without one, what an earlier start has kept is removed.
+    ///
+    /// # Errors
+    /// [`BackupProblem`].
+    pub fn open_archive(store: &Store, settings: Option<&Archiving>) -> Result<Option<Archive>, BackupProblem> {
+        let Some(settings) = settings else {
+            store.keep_nothing().map_err(BackupProblem::of_file(store.path()))?;
+            return Ok(None);
+        };
+        let lineage = store.setting(LINEAGE_SETTING)?.as_deref().and_then(Lineage::read);
+        Archive::open(&settings.archive, store, lineage.filter(|_| !store.is_new_course())).map(Some)
+    }
+
+    /// Keeps the archive up to date, until it is dropped.
+    pub async fn archive(self, archive: Archive, settings: Archiving, mut stop: tokio::sync::watch::Receiver<bool>) {
+        let mut archive = Some(archive);
+        loop {
+            let is_stopping = *stop.borrow();
+            let Some(mut own) = archive.take() else { return };
+            let (backups, every) = (self.clone(), settings.clone());
+            let permit = Arc::clone(&self.one).acquire_owned().await;
+            let lineage = self.lineage().await;
+            let worked = spawn_blocking(move || {
+                let worked = lineage
+                    .map_err(BackupProblem::from)
+                    .and_then(|lineage| backups.work(&mut own, &every, lineage, is_stopping));
+                if let Err(why) = worked {
+                    tracing::error!(%why, "the archive could not be brought up to date");
+                }
+                own
+            });
+            archive = worked.await.ok();
+            drop(permit);
+            if is_stopping {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(settings.archive_every) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// One round of the archive.
+    fn work(
+        &self,
+        archive: &mut Archive,
+        settings: &Archiving,
+        lineage: Lineage,
+        is_stopping: bool,
+    ) -> Result<(), BackupProblem> {
+        let now = self.clock.now();
+        if !archive.needs_set() {
+            archive.catch_up(self)?;
+        }
+        if is_stopping {
+            return Ok(());
+        }
+        let is_old = |since: u64| now.as_millis().saturating_sub(since) >= millis(settings.archive_set_every);
+        if archive.newest_since()?.is_none_or(is_old) {
+            let manifest = archive.begin_set(&self.store, lineage, now, self)?;
+            self.is_made(&manifest, "archived");
+        }
+        archive.forget(settings.archive_keep, now)
+    }
+}
+
+impl Serving for Backups {
+    fn wake(&self) -> Result<(), Error> {
+        self.writer.wake()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.writer.has_ended() { Err(Error::ShuttingDown) } else { Ok(()) }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Writes into a stream that is sent.
+struct Pieces {
+    to: mpsc::Sender<Result<Bytes, Error>>,
+    waiting: Vec<u8>,
+}
+
+impl Pieces {
+    fn send(&mut self) -> io::Result<()> {
+        let mut piece = Ok(Bytes::from(std::mem::take(&mut self.waiting)));
+        let until = Instant::now() + TAKEN_WITHIN;
+        loop {
+            match self.to.try_send(piece) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(mpsc::error::TrySendError::Full(_)) if Instant::now() > until => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(mpsc::error::TrySendError::Full(unsent)) => piece = unsent,
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= PIECE_BYTES {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() { Ok(()) } else { self.send() }
+    }
+}

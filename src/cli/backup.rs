@@ -1,0 +1,253 @@
+//! `broker backup`, `broker restore` and `broker verify`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write, stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use super::caller::Caller;
+use super::failure::Failure;
+use crate::domain::{EventId, Position, Timestamp};
+use crate::store::{BackupProblem, BackupSet, Restored, Until, restore, unpack, verify};
+
+/// `broker backup`.
+#[derive(Args)]
+pub struct Backup {
+    /// Directory to create with the backup, or - to write it to standard output as one stream (tar).
+    #[arg(long)]
+    to: PathBuf,
+    #[command(flatten)]
+    caller: Caller,
+}
+
+/// Which backup, and up to where.
+#[derive(Args)]
+pub struct Source {
+    /// The backup: its directory, an archive, a file with a stream of `broker backup --to -`, or - for standard input.
+    from: PathBuf,
+    /// Up to this position: the first 16 digits of an event's id, or all 22 of it [default: everything].
+    #[arg(long, value_parser = position, conflicts_with = "time")]
+    position: Option<Position>,
+    /// Up to this moment, in seconds since the Unix epoch, or as in 2026-11-28T09:30:00Z.
+    #[arg(long, value_parser = moment)]
+    time: Option<Timestamp>,
+}
+
+/// `broker restore`.
+#[derive(Args)]
+pub struct Restore {
+    #[command(flatten)]
+    source: Source,
+    /// Directory of the new database, which must not exist.
+    #[arg(long, env = "BROKER_DB")]
+    db: PathBuf,
+}
+
+/// `broker verify`.
+#[derive(Args)]
+pub struct Verify {
+    #[command(flatten)]
+    source: Source,
+    /// Directory for the restored database, which is removed afterwards [default: that of temporary files].
+    #[arg(long)]
+    scratch: Option<PathBuf>,
+}
+
+impl Backup {
+    pub fn run(self) -> Result<(), Failure> {
+        let is_stream = self.to.as_os_str() == "-";
+        if !is_stream && self.to.exists() {
+            return Err(problem(&BackupProblem::Exists(self.to)));
+        }
+        let answer = self.caller.post_as_admin("/backup", serde_json::Map::new())?;
+        let mut stream = answer.into_body().into_with_config().limit(u64::MAX).reader();
+        if is_stream {
+            return pass_on(&mut stream, &mut stdout().lock());
+        }
+        let manifest = unpack(&mut stream, &self.to).map_err(|why| problem(&why))?;
+        say(&format!(
+            "{}: everything up to position {:016} (commit {})",
+            self.to.display(),
+            manifest.end.position,
+            manifest.end.commit
+        ))
+    }
+}
+
+/// How a stream of tar ends: two blocks of zeros.
+const TAR_END: usize = 1024;
+
+/// Passes a stream on, and looks whether it is whole.
+fn pass_on(from: &mut impl Read, to: &mut impl Write) -> Result<(), Failure> {
+    let cut_off = |error: io::Error| Failure::Failed(format!("the backup is cut off: {error}"));
+    let (mut piece, mut end) = (vec![0; 128 << 10], Vec::new());
+    loop {
+        let read = from.read(&mut piece).map_err(cut_off)?;
+        if read == 0 {
+            break;
+        }
+        to.write_all(&piece[..read]).map_err(|error| Failure::Failed(format!("standard output: {error}")))?;
+        end.extend_from_slice(&piece[read.saturating_sub(TAR_END)..read]);
+        end.drain(..end.len().saturating_sub(TAR_END));
+    }
+    to.flush().map_err(|error| Failure::Failed(format!("standard output: {error}")))?;
+    if end.len() == TAR_END && end.iter().all(|byte| *byte == 0) {
+        Ok(())
+    } else {
+        Err(Failure::Failed("the backup is cut off: the server's log says why".to_owned()))
+    }
+}
+
+impl Source {
+    fn until(&self) -> Until {
+        match (self.position, self.time) {
+            (Some(position), _) => Until::Position(position),
+            (None, Some(time)) => Until::Time(time),
+            (None, None) => Until::Newest,
+        }
+    }
+
+    /// The set, which a stream is unpacked for into a directory that is removed with what is returned.
+    fn open(&self, scratch: &Path) -> Result<(BackupSet, Option<Unpacked>), BackupProblem> {
+        let is_input = self.from.as_os_str() == "-";
+        if !is_input && !self.from.is_file() {
+            return Ok((BackupSet::find(&self.from, self.until())?, None));
+        }
+        let unpacked = Unpacked(scratch.join(format!("broker-backup-{}", std::process::id())));
+        if is_input {
+            unpack(&mut stdin().lock(), &unpacked.0)?;
+        } else {
+            let mut file = File::open(&self.from).map_err(BackupProblem::of_file(&self.from))?;
+            unpack(&mut file, &unpacked.0)?;
+        }
+        Ok((BackupSet::open(&unpacked.0)?, Some(unpacked)))
+    }
+}
+
+/// A directory that is removed.
+struct Unpacked(PathBuf);
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Restore {
+    pub fn run(self) -> Result<(), Failure> {
+        let beside = self.db.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let restored = self.source.open(beside).and_then(|(set, _unpacked)| {
+            let restored = restore(&set, &self.db, self.source.until(), now())?;
+            Ok((restored, set.path().to_owned()))
+        });
+        let (restored, set) = restored.map_err(|why| problem(&why))?;
+        say(&format!("{}: {}, from {}", self.db.display(), told(restored), set.display()))?;
+        say("all sign-ins have ended, and codes and invites are void; set a new jwt_secret if the old one may be known")
+    }
+}
+
+impl Verify {
+    pub fn run(self) -> Result<(), Failure> {
+        let scratch = tempfile_directory(self.scratch).map_err(|why| problem(&why))?;
+        let verified = self.source.open(&scratch.0).and_then(|(set, _unpacked)| {
+            let restored = verify(&set, &scratch.0, self.source.until(), now())?;
+            Ok((restored, set.manifest.end.position, set.path().to_owned()))
+        });
+        let (restored, first, set) = verified.map_err(|why| problem(&why))?;
+        say(&format!("{}: whole, {}; it can be restored from position {first:016} on", set.display(), told(restored)))
+    }
+}
+
+/// A directory of our own, which is removed.
+fn tempfile_directory(within: Option<PathBuf>) -> Result<Unpacked, BackupProblem> {
+    let within = within.unwrap_or_else(std::env::temp_dir);
+    let path = within.join(format!("broker-verify-{}", std::process::id()));
+    let mut builder = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&path).map_err(BackupProblem::of_file(&path))?;
+    Ok(Unpacked(path))
+}
+
+fn told(restored: Restored) -> String {
+    let Restored { commit, position, users } = restored;
+    format!("position {:016} (commit {commit}), {users} users", position.get())
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    let id = EventId::parse(text).map(|id| id.position);
+    let short = || (text.len() <= 16).then(|| text.parse().ok().map(Position::new)).flatten();
+    id.or_else(short).ok_or_else(|| "a position is the first 16 digits of an event's id".to_owned())
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let seconds = text.parse::<u64>().ok().or_else(|| of_date(text));
+    seconds.map(Timestamp::from_secs).ok_or_else(|| "a moment is like 2026-11-28T09:30:00Z".to_owned())
+}
+
+/// The seconds since the Unix epoch of a date and time in UTC, as in 2026-11-28T09:30:00Z (RFC 3339).
+fn of_date(text: &str) -> Option<u64> {
+    let number = |from: usize, digits: usize| {
+        let part = text.get(from..from + digits)?;
+        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten()
+    };
+    let marks = [(4, '-'), (7, '-'), (10, 'T'), (13, ':'), (16, ':'), (19, 'Z')];
+    if text.len() != 20 || !marks.iter().all(|(at, mark)| text[*at..].starts_with(*mark)) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59
+    {
+        return None;
+    }
+    // Days from civil, by counting years from March: the leap day is the last of its year then.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn problem(why: &BackupProblem) -> Failure {
+    Failure::Failed(why.to_string())
+}
+
+fn say(what: &str) -> Result<(), Failure> {
+    writeln!(stdout(), "{what}").map_err(|error| Failure::Failed(format!("standard output: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_as_date_or_as_seconds_and_nothing_else_is() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T12:34:56Z", 951_827_696),
+            ("2026-11-28T09:30:00Z", 1_795_858_200),
+            ("2100-03-01T00:00:00Z", 4_107_542_400),
+            ("1795858200", 1_795_858_200),
+        ] {
+            assert_eq!(moment(text), Ok(Timestamp::from_secs(seconds)), "{text}");
+        }
+        for wrong in
+            ["", "2026-11-28", "2026-11-28T09:30:00", "2026-13-28T09:30:00Z", "2026-11-28 09:30:00Z", "yesterday"]
+        {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_read_alone_or_from_an_id() {
+        assert_eq!(position("0000000000000005000042"), Ok(Position::new(5)));
+        assert_eq!(position("0000000000000005"), Ok(Position::new(5)));
+        assert_eq!(position("5"), Ok(Position::new(5)));
+        assert!(position("00000000000000050000").is_err() && position("x").is_err());
+    }
+}
