@@ -4,6 +4,7 @@ mod support;
 
 mod acme;
 mod authorization;
+mod backup;
 mod broadcast;
 mod change_password;
 mod channel;
