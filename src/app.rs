@@ -12,6 +12,7 @@ mod mqtt;
 mod mqtt_sessions;
 mod mqtt_stats;
 mod reader;
+mod readings;
 mod rows;
 mod server_export;
 mod shares;

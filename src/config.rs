@@ -13,7 +13,7 @@ mod sources;
 mod values;
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use channels::DEFAULT_AUTH_KEY;
@@ -47,6 +47,8 @@ pub struct Config {
     pub host: IpAddr,
     /// The protocol, port and certificate.
     pub listen: Listen,
+    /// Where the metrics are served; `None` is nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The clients that may call.
     pub callers: Callers,
     /// The proxies that are trusted to tell a client's address.
@@ -224,8 +226,13 @@ impl Config {
             .collect();
         let weak_secrets = !weak.is_empty();
         let host = flags.host.unwrap_or(if weak_secrets { IpAddr::from([127, 0, 0, 1]) } else { IpAddr::from([0; 4]) });
-        if weak_secrets && (flags.secure || !host.is_loopback()) {
-            let what = if flags.secure { "serve HTTPS".to_owned() } else { format!("listen on {host}") };
+        let metrics = flags.metrics_port.map(|port| SocketAddr::new(flags.metrics_host, port));
+        let open = [Some(host), metrics.map(|metrics| metrics.ip())].into_iter().flatten().find(|ip| !ip.is_loopback());
+        if weak_secrets && (flags.secure || open.is_some()) {
+            let what = match open {
+                Some(host) if !flags.secure => format!("listen on {host}"),
+                _ => "serve HTTPS".to_owned(),
+            };
             return Err(format!(
                 "refusing to {what} with a default or short secret: set {} to at least {MIN_SECRET_BYTES} bytes that \
                  nobody can guess, best by {}",
@@ -253,6 +260,7 @@ impl Config {
         Ok(Self {
             host,
             listen,
+            metrics,
             callers: Callers { origins: origins(&flags.origin)?, only_this_machine: weak_secrets },
             trusted_proxies: TrustedProxies::parse(list(&flags.trusted_proxies))
                 .map_err(|why| format!("trusted_proxies: {why}"))?,

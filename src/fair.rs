@@ -99,6 +99,11 @@ impl<G: Clone + Eq + Hash, L: Clone + Eq + Hash, T> Queue<G, L, T> {
         }
     }
 
+    /// How many refusable items wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().groups.length()
+    }
+
     /// Drops all waiting items, and ends the waits of all threads.
     pub fn close(&self) {
         let mut state = self.lock();

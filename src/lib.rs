@@ -17,6 +17,7 @@ pub mod events;
 pub mod fair;
 pub mod identity;
 pub mod log;
+pub mod metrics;
 mod random;
 pub mod server;
 pub mod store;

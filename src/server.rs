@@ -26,7 +26,7 @@ use crate::transports::http::{self, Sockets};
 use crate::writer::{Failure, Writer};
 
 use archiver::Archiver;
-use listen::{Listening, listen};
+use listen::{Listening, listen, listen_to_scrapes};
 use reload::Running;
 
 pub use check::{check, log_filter};
@@ -47,6 +47,8 @@ struct Core {
 /// A server that listens.
 pub struct Server {
     http: Listener,
+    /// What serves the metrics, if they are served.
+    metrics: Option<Listener>,
     core: Core,
     archiver: Archiver,
     services: Services,
@@ -159,6 +161,12 @@ impl Server {
 
         let Listening { addresses, http, certificate } =
             listen(&config.listen, config.host, services.clone(), core.sockets.clone())?;
+        let (metrics, metrics_address) = match config.metrics {
+            Some(wanted) => {
+                listen_to_scrapes(wanted, services.clone()).map(|(metrics, url)| (Some(metrics), Some(url)))?
+            }
+            None => (None, None),
+        };
         let mut background =
             vec![tokio::task::spawn_local(clock.follow(config.ntp_servers)), tokio::task::spawn_local(maintenance)];
         background.push(tokio::task::spawn_local(core.sockets.clone().keep_time()));
@@ -175,10 +183,11 @@ impl Server {
             url = addresses.http,
             mqtt = addresses.mqtt,
             mqtts = addresses.mqtts,
+            metrics = metrics_address,
             database = %core.store.path().display(),
             "listening"
         );
-        Ok(Self { http, core, archiver, services, failure, background, signals })
+        Ok(Self { http, metrics, core, archiver, services, failure, background, signals })
     }
 
     /// Serves until SIGTERM or SIGINT. Then it ends the streams, finishes the running requests, and closes the
@@ -188,8 +197,9 @@ impl Server {
     /// [`Error::Storage`] if the database failed, so that no further commit can be promised; [`Error::Internal`] if the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { http, core, archiver, services, mut failure, mut background, signals, .. } = self;
+        let Self { http, metrics, core, archiver, services, mut failure, mut background, signals, .. } = self;
         let handle = http.handle();
+        let metrics = metrics.map(|metrics| (metrics.handle(), tokio::task::spawn_local(metrics)));
         let mut serving = tokio::task::spawn_local(http);
         notify(NotifyState::Ready);
         background.extend(watchdog(core.writer.clone()));
@@ -206,6 +216,11 @@ impl Server {
         notify(NotifyState::Stopping);
         background.iter().for_each(JoinHandle::abort);
         stop(&core, archiver, handle).await;
+        if let Some((handle, metrics)) = metrics {
+            handle.stop(false).await;
+            // It holds the database open.
+            let _ = metrics.await;
+        }
         // The writer's end of the store is dropped before ours.
         let _ = tokio::time::timeout(WRITER_ENDS_WITHIN, failure.ended()).await;
         ended.and(close((core, services)))

@@ -326,6 +326,7 @@ fn run(
     mut requests: mpsc::UnboundedReceiver<Box<dyn Request>>,
     mut publish: impl FnMut(Committed),
 ) -> Result<(), Error> {
+    let metrics = committer.metrics().clone();
     let (mut last_size, mut last_end) = (0, Instant::now());
     while let Some(first) = requests.blocking_recv() {
         let mut answers = Vec::new();
@@ -374,6 +375,8 @@ fn run(
         let is_last = batch.is_last;
         match batch.commit() {
             Ok(committed) => {
+                metrics.commit_changes.observe(answers.len() as u64);
+                metrics.inserts.add(committed.durable.events() as u64);
                 publish(committed);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 if is_last {

@@ -33,6 +33,7 @@ mount mount
 prlimit util-linux
 fsfreeze util-linux
 ip iproute2
+promtool prometheus
 mosquitto_pub mosquitto-clients
 systemd-analyze systemd
 WebKitWebDriver webkit2gtk-driver

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::events::Events;
 use crate::domain::TenantName;
+use crate::metrics::MqttReadings;
 
 /// The counts of all tenants: a cheap clone.
 #[derive(Clone)]
@@ -45,6 +46,18 @@ impl MqttStats {
         let of = Arc::clone(tenants.entry(tenant.clone()).or_default());
         of.clients.fetch_add(1, Ordering::Relaxed);
         CountedClient { of, subscriptions: 0 }
+    }
+
+    /// What is counted of the clients of all tenants together.
+    pub fn of_all(&self) -> MqttReadings {
+        let tenants = self.0.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        tenants.values().fold(MqttReadings::default(), |all, tenant| MqttReadings {
+            clients: all.clients + number(&tenant.clients),
+            subscriptions: all.subscriptions + number(&tenant.subscriptions),
+            received: all.received + number(&tenant.received),
+            sent: all.sent + number(&tenant.sent),
+        })
     }
 
     /// What a tenant is told of itself: names below `$SYS/`, and their values.

@@ -56,6 +56,12 @@ pub struct Flags {
     /// Address to listen on [default: 127.0.0.1 with default or short secrets, else 0.0.0.0].
     #[arg(long, env = "BROKER_HOST")]
     pub host: Option<IpAddr>,
+    /// Port for /metrics, without TLS; 0 takes any free one [default: none, and metrics are not served].
+    #[arg(long, env = "BROKER_METRICS_PORT")]
+    pub metrics_port: Option<u16>,
+    /// Address to serve /metrics on. Whoever reaches it may read them.
+    #[arg(long, env = "BROKER_METRICS_HOST", default_value = "127.0.0.1")]
+    pub metrics_host: IpAddr,
     /// Origins that browsers may call from, with commas between, or *; https://*.example.com is any one label.
     #[arg(long, env = "BROKER_ORIGIN", default_value = "*")]
     pub origin: String,

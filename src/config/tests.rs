@@ -30,6 +30,15 @@ fn default_or_short_secrets_are_refused_beyond_this_machine_with_advice() {
 }
 
 #[test]
+fn metrics_are_served_on_this_machine_unless_told_otherwise_and_with_a_weak_secret_nowhere_else() {
+    assert_eq!(config(&[]).unwrap().metrics, None);
+    assert_eq!(config(&["--metrics_port=9"]).unwrap().metrics, "127.0.0.1:9".parse().ok());
+    let open = ["--metrics_port=9", "--metrics_host=192.0.2.1"];
+    assert!(config(&open).unwrap_err().contains("listen on 192.0.2.1"));
+    assert_eq!(config(&[&STRONG[..], &open].concat()).unwrap().metrics, "192.0.2.1:9".parse().ok());
+}
+
+#[test]
 fn a_flag_takes_its_value_with_a_space_or_an_equals_sign() {
     for args in [&["--password_checker", "true"][..], &["--password_checker=true"], &["--password_checker"]] {
         assert!(config(args).unwrap().passwords.password_checker, "{args:?}");

@@ -42,6 +42,10 @@ pub enum End {
 }
 
 impl End {
+    /// How the metrics call each of them, in their order.
+    pub const NAMES: &'static [&'static str] =
+        &["expired", "revoked", "replaced", "too_many_streams", "stopping", "unreadable", "behind", "gone"];
+
     /// Whether a control event says it. The client has to know what to do next; after any other end it comes back as after a lost
     /// connection.
     pub fn is_told(self) -> bool {

@@ -54,6 +54,8 @@ pub struct Lost {
 pub struct Given {
     /// What is to be written.
     pub bytes: Bytes,
+    /// How many events these are.
+    pub events: u64,
     /// What is left to be read.
     pub rest: Option<Source>,
     /// The position of a replay: everything up to here was given.
@@ -90,10 +92,11 @@ fn read_replay(
     mut replay: Box<Replay>,
     format: &dyn Format,
 ) -> Result<Given, Error> {
-    let mut content = Content::with_capacity(0);
+    let (mut content, mut events) = (Content::with_capacity(0), 0);
     let more = replay.next(store, JOINED_BYTES, |event| {
         let before = content.len();
         format.event(&EventParts::of_stored(&event, store), content.buffer());
+        events += 1;
         content.len() - before
     });
     hub.after_step().pass();
@@ -106,23 +109,24 @@ fn read_replay(
         Missing::Events => format.join_or_nothing(content),
     };
     let rest = more.then_some(Source::Replay(replay));
-    Ok(Given { bytes, rest, position, left_out, is_incomplete })
+    Ok(Given { bytes, events, rest, position, left_out, is_incomplete })
 }
 
 /// The next events that a session of MQTT has missed.
 fn read_session(store: &Store, mut session: Box<SessionReplay>, format: &dyn Format) -> Result<Given, Error> {
-    let mut content = Content::with_capacity(0);
+    let (mut content, mut events) = (Content::with_capacity(0), 0);
     let SessionReplay { replay, view } = &mut *session;
     let more = replay.next(store, JOINED_BYTES, |event| {
         let before = content.len();
         if view.matches(event.name) {
             format.event(&EventParts::of_stored(&event, store), content.buffer());
+            events += 1;
         }
         content.len() - before
     })?;
     let (position, bytes) = (replay.position(), format.join_or_nothing(content));
     let rest = more.then_some(Source::Session(session));
-    Ok(Given { bytes, rest, position, left_out: Position::START, is_incomplete: false })
+    Ok(Given { bytes, events, rest, position, left_out: Position::START, is_incomplete: false })
 }
 
 /// The next names that a client has lost, as control events. A client that gets no further than one of them, and comes back with its id,
@@ -146,7 +150,7 @@ fn read_lost(store: &Store, mut lost: Box<Lost>, format: &dyn Format) -> Result<
     // A name that was removed may have been forgotten since.
     is_incomplete |= !more && store.floor(&tenant)? > *known_to;
     let (bytes, rest) = (format.join_or_nothing(content), more.then_some(Source::Lost(lost)));
-    Ok(Given { bytes, rest, position: Position::START, left_out: Position::START, is_incomplete })
+    Ok(Given { bytes, events: 0, rest, position: Position::START, left_out: Position::START, is_incomplete })
 }
 
 /// The position up to which a snapshot may have left out names that were there all along, since they were overwritten as it was read.

@@ -74,6 +74,11 @@ impl SharedEvent {
         self.kind == EventKind::Transient && self.expires_at().is_some_and(|expires_at| expires_at <= now)
     }
 
+    /// The time of its commit.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
     fn expires_at(&self) -> Option<Timestamp> {
         self.rare.as_ref()?.expires_at
     }

@@ -23,8 +23,8 @@ pub trait Subscriber: 'static {
     /// It is live, and stands at this place in the list of its group.
     fn set_place(&self, place: u32);
 
-    /// Gives it the events between two positions, while it is live.
-    fn give(&self, bytes: &Bytes, from: Position, until: Position);
+    /// Gives it the events between two positions, while it is live. Returns whether it took them, or has begun to.
+    fn give(&self, bytes: &Bytes, from: Position, until: Position) -> bool;
 
     /// Has it catch up by itself from now on.
     fn fall_behind(&self);

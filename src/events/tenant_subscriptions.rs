@@ -18,6 +18,7 @@ use super::stream_id::Serial;
 use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;
 use super::worker_streams::WorkerStreams;
+use crate::clock::Clock;
 use crate::domain::{EventFilter, EventKind, Pattern, Position, Rights, TenantName, Username, inbox_owner};
 use crate::error::Error;
 
@@ -199,12 +200,19 @@ impl<S: Subscriber + ?Sized> TenantSubscriptions<S> {
     }
 
     /// Gives what was fetched to every live subscription. Returns whether there was more that was not fetched.
-    pub async fn give(&self, Fetched { events, until, is_cut }: Fetched) -> bool {
+    pub async fn give(&self, Fetched { events, until, is_cut }: Fetched, clock: &Clock) -> bool {
         let from = self.position.replace(until);
         // Before the groups are written to: these subscriptions are not in them then.
         events.iter().for_each(|event| self.give_own(event));
+        let mut given = 0;
         for group in self.dispatch(&events) {
-            group.serve(from, until).await;
+            given += group.serve(from, until).await;
+        }
+        // Once for all of them, and of the oldest: it has waited longest.
+        if let Some(oldest) = events.first().filter(|_| given > 0) {
+            let metrics = self.streams.metrics();
+            metrics.deliveries.add(given);
+            metrics.delivery_lag.observe_duration(clock.now().since(oldest.timestamp()));
         }
         self.given.set(until);
         self.tell_synced();
@@ -359,25 +367,27 @@ impl<S: Subscriber + ?Sized> SubscriptionGroup<S> {
         self.live().iter().for_each(|subscription| subscription.end(End::Unreadable));
     }
 
-    /// Writes the events that were collected to every live subscription, and lets others on this thread work in between.
+    /// Writes the events that were collected to every live subscription, and lets others on this thread work in between. Returns how
+    /// many were given, each counted for each subscription.
     ///
     /// From the last to the first: a subscription that leaves meanwhile is replaced by the last one, which has been served already and
     /// knows it. One that comes meanwhile is at the end, and has read up to here by itself.
-    async fn serve(&self, from: Position, until: Position) {
+    async fn serve(&self, from: Position, until: Position) -> u64 {
         let events = std::mem::take(&mut *self.events.borrow_mut());
         let joined = join(self.format, &events);
         let mut next = self.live.borrow().len();
-        let mut written = 0;
+        let (mut written, mut given) = (0, 0);
         while next > 0 {
             next -= 1;
             let subscription = self.live.borrow().get(next).cloned();
             let Some(subscription) = subscription else { continue };
-            subscription.give(&joined, from, until);
+            given += u64::from(subscription.give(&joined, from, until));
             written += 1;
             if written % WRITES_IN_A_ROW == 0 {
                 tokio::task::yield_now().await;
             }
         }
+        given * events.len() as u64
     }
 }
 

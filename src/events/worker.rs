@@ -41,7 +41,8 @@ impl<S: ChangeView + ?Sized> Worker<S> {
     /// A worker that the hub tells of what is new.
     pub fn new(hub: Hub, clock: Clock) -> Self {
         let mailbox = hub.registry().add_worker();
-        let (streams, tenants, wheel) = (Rc::default(), Rc::default(), Wheel::new());
+        let streams = Rc::new(WorkerStreams::new(hub.store().metrics().add_worker(End::NAMES)));
+        let (tenants, wheel) = (Rc::default(), Wheel::new());
         let permits = Permits::new(CATCHING_UP);
         Self { hub, clock, mailbox, streams, tenants, wheel, permits }
     }
@@ -113,7 +114,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         // After the events were fetched and before they are written: a stream that lost the right to them in their commit has been
         // told by now, and gets none of them.
         self.drain_mailbox();
-        subscriptions.give(fetched).await
+        subscriptions.give(fetched, &self.clock).await
     }
 
     /// Does what the mailbox says apart from the channels: tells of users that have come or gone, gives the streams of users their new

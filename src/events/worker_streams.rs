@@ -1,24 +1,21 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::small_map::SmallMap;
 use super::stream_id::Serial;
 use super::subscriber::Subscriber;
 use super::weak_map::WeakMap;
 use crate::domain::Username;
+use crate::metrics::WorkerMetrics;
 
 /// The subscriptions of one worker. Everything else that refers to one knows its serial, and finds it here.
 pub struct WorkerStreams<S: ?Sized> {
     by_serial: WeakMap<Serial, S>,
     /// The serials of each user's subscriptions. An event of an inbox is dispatched by them, without a lock.
     by_user: RefCell<HashMap<Username, SmallMap<Serial, ()>>>,
-}
-
-impl<S: ?Sized> Default for WorkerStreams<S> {
-    fn default() -> Self {
-        Self { by_serial: WeakMap::default(), by_user: RefCell::default() }
-    }
+    metrics: Arc<WorkerMetrics>,
 }
 
 impl<S: Subscriber + ?Sized> WorkerStreams<S> {
@@ -31,6 +28,16 @@ impl<S: Subscriber + ?Sized> WorkerStreams<S> {
 }
 
 impl<S: ?Sized> WorkerStreams<S> {
+    /// None yet. What becomes of them is counted there.
+    pub fn new(metrics: Arc<WorkerMetrics>) -> Self {
+        Self { by_serial: WeakMap::default(), by_user: RefCell::default(), metrics }
+    }
+
+    /// Where it is counted what becomes of them.
+    pub fn metrics(&self) -> &WorkerMetrics {
+        &self.metrics
+    }
+
     /// Forgets one that is being dropped.
     pub fn forget(&self, serial: Serial, username: &Username) {
         self.by_serial.remove(&serial);

@@ -67,6 +67,11 @@ where
         Ok(Self(Arc::new(handle)))
     }
 
+    /// How much work waits.
+    pub fn waiting(&self) -> usize {
+        self.0.0.waiting()
+    }
+
     /// Gives work to the threads, which run it in its turn.
     pub fn submit<T: Send + 'static>(
         &self,

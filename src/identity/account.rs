@@ -96,7 +96,7 @@ impl Identity {
         device: Device,
     ) -> Result<IssuedTokens, Error> {
         let from = device.address;
-        let visit = Visit::at(Door::NewPassword, Some(principal.username.clone()), from);
+        let visit = Visit::at(self.0.store.metrics(), Door::NewPassword, Some(principal.username.clone()), from);
         let changed = async {
             let NewOwnPassword { password, new_password, totp, recovery_code, refresh } = new;
             let code = Code::of(totp, recovery_code)?;
@@ -120,7 +120,7 @@ impl Identity {
     /// [`Error::TotpRequired`] if only the code is missing; [`Error::TooManyAttempts`]; [`Error::Overloaded`];
     /// those of [`crate::writer::Writer::submit`].
     pub async fn delete_me(&self, principal: &Principal, removal: Removal, from: ClientAddress) -> Result<(), Error> {
-        let visit = Visit::at(Door::Deletion, Some(principal.username.clone()), from);
+        let visit = Visit::at(self.0.store.metrics(), Door::Deletion, Some(principal.username.clone()), from);
         let deleted = async {
             let Removal { password, totp, recovery_code } = removal;
             let code = Code::of(totp, recovery_code)?;

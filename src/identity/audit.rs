@@ -7,6 +7,7 @@
 use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
 use crate::log;
+use crate::metrics::Metrics;
 
 /// The kinds of authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +40,34 @@ pub enum Door {
     MqttHandler,
 }
 
+impl Door {
+    /// How the log and the metrics call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::Basic => "basic",
+            Self::Reset => "password reset",
+            Self::SignUp => "sign-up",
+            Self::NewPassword => "password change",
+            Self::Deletion => "account deletion",
+            Self::Refresh => "refresh",
+            Self::TwoFactorBegin => "two-factor begin",
+            Self::TwoFactorOn => "two-factor on",
+            Self::TwoFactorOff => "two-factor off",
+            Self::Admin => "admin token",
+            Self::Channels => "channel key",
+            Self::MqttHandler => "mqtt handler key",
+        }
+    }
+}
+
 /// An authentication attempt, until its result is known.
 ///
 /// If it is dropped before that, the client has disconnected, which is logged, too: a client that hangs up before the
 /// answer has guessed as well.
 #[must_use]
 pub struct Visit {
+    metrics: Metrics,
     door: Door,
     user: Option<Username>,
     from: ClientAddress,
@@ -56,8 +79,8 @@ const REUSED: &str = "refresh_token_reused";
 
 impl Visit {
     /// Begins an attempt. `user` is the claimed username, if it is a valid name.
-    pub fn at(door: Door, user: Option<Username>, from: ClientAddress) -> Self {
-        Self { door, user, from, is_told: false }
+    pub fn at(metrics: &Metrics, door: Door, user: Option<Username>, from: ClientAddress) -> Self {
+        Self { metrics: metrics.clone(), door, user, from, is_told: false }
     }
 
     /// Lets somebody try who claims a name, and logs the result. An invalid name is nobody's, so it is refused without
@@ -66,13 +89,14 @@ impl Visit {
     /// # Errors
     /// [`Error::Unauthorized`] if the name is invalid; those of `attempt`.
     pub async fn of_claimed<T>(
+        metrics: &Metrics,
         door: Door,
         name: &str,
         from: ClientAddress,
         attempt: impl AsyncFnOnce(Username) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let username = Username::parse(name).ok();
-        let visit = Self::at(door, username.clone(), from);
+        let visit = Self::at(metrics, door, username.clone(), from);
         let outcome = match username {
             Some(username) => attempt(username).await,
             None => Err(Error::Unauthorized),
@@ -97,7 +121,10 @@ impl Visit {
             _ if self.is_told => {}
             // If the admin then changes something, that is logged on its own line. A message to a channel is no news of an account, nor
             // is that it goes on.
-            Ok(_) if matches!(self.door, Door::Admin | Door::Channels | Door::Refresh) => self.is_told = true,
+            Ok(_) if matches!(self.door, Door::Admin | Door::Channels | Door::Refresh) => {
+                self.is_told = true;
+                self.metrics.signed_in(self.door.name(), "ok");
+            }
             Ok(_) => self.tell("ok"),
             Err(error) => self.tell(error.code()),
         }
@@ -106,21 +133,8 @@ impl Visit {
 
     fn tell(&mut self, outcome: &'static str) {
         self.is_told = true;
-        let door = match self.door {
-            Door::SignIn => "sign-in",
-            Door::Basic => "basic",
-            Door::Reset => "password reset",
-            Door::SignUp => "sign-up",
-            Door::NewPassword => "password change",
-            Door::Deletion => "account deletion",
-            Door::Refresh => "refresh",
-            Door::TwoFactorBegin => "two-factor begin",
-            Door::TwoFactorOn => "two-factor on",
-            Door::TwoFactorOff => "two-factor off",
-            Door::Admin => "admin token",
-            Door::Channels => "channel key",
-            Door::MqttHandler => "mqtt handler key",
-        };
+        let door = self.door.name();
+        self.metrics.signed_in(door, outcome);
         let user = self.user.as_ref().map(Username::as_str);
         let what = if outcome == "ok" { "let in" } else { "not let in" };
         tracing::info!(target: log::ACCESS, door, user, address = %self.from, outcome, "{what}");

@@ -137,7 +137,7 @@ impl Identity {
     /// from one address.
     pub async fn channel_owner(&self, key: &[u8], from: ClientAddress) -> Result<ChannelOwner, Error> {
         let channels = self.channels()?;
-        let visit = Visit::at(Door::Channels, None, from);
+        let visit = Visit::at(self.0.store.metrics(), Door::Channels, None, from);
         let guess = async {
             let attempt = self.0.throttle.admin(from).await?;
             let owner = ChannelOwner { tenant: channels.settings.tenant.clone() };

@@ -44,7 +44,7 @@ impl Identity {
             let signed_in = self.sign_in(username, password, code, session, from).await?;
             self.issue(signed_in, token)
         };
-        Visit::of_claimed(Door::SignIn, &username, from, attempt).await
+        Visit::of_claimed(self.0.store.metrics(), Door::SignIn, &username, from, attempt).await
     }
 
     async fn sign_in(
@@ -179,7 +179,7 @@ impl Identity {
         let known = self.0.store.user(username)?;
         let fingerprint = self.fingerprint(username, &password, known.as_ref());
         let right = async {
-            let visit = Visit::at(Door::Basic, Some(username.clone()), from);
+            let visit = Visit::at(self.0.store.metrics(), Door::Basic, Some(username.clone()), from);
             visit.ends(self.guess(username, password, from).await)
         };
         self.0.basic.try_get_with(fingerprint, right).await.map_err(|error: Arc<Error>| (*error).clone())?;

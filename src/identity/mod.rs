@@ -194,11 +194,12 @@ impl Identity {
         root: RootKey,
         mut settings: Settings,
     ) -> std::io::Result<Self> {
+        let passwords = PasswordPool::start(store.metrics().clone())?;
         Ok(Self(Arc::new(Inner {
             store,
             writer,
             clock,
-            passwords: PasswordPool::start()?,
+            passwords,
             tokens: Tokens::new(&settings.jwt_secret, TokenForm::new(settings.sign_ins.jwt_audience.clone())),
             refresh_tokens: RefreshTokens::new(&settings.jwt_secret),
             tickets: Tickets::new(),
@@ -212,12 +213,22 @@ impl Identity {
         })))
     }
 
+    /// How many passwords wait to be hashed.
+    pub fn passwords_waiting(&self) -> usize {
+        self.0.passwords.waiting()
+    }
+
+    /// How often each kind of limit refused a guess since the start.
+    pub fn throttled(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.throttle.refused()
+    }
+
     /// Authenticates an admin.
     ///
     /// # Errors
     /// [`Error::AdminTokenIncorrect`], or [`Error::TooManyAttempts`] after too many of those from one address.
     pub async fn admin(&self, token: &Secret, from: ClientAddress) -> Result<Admin, Error> {
-        let visit = Visit::at(Door::Admin, None, from);
+        let visit = Visit::at(self.0.store.metrics(), Door::Admin, None, from);
         let guess = async {
             let attempt = self.0.throttle.admin(from).await?;
             let right = self.0.settings.admin_token.matches(token.expose());

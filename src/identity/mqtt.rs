@@ -62,7 +62,7 @@ impl Identity {
             Ok(_) => return Err(Error::Unauthorized),
             Err(_) => {}
         }
-        let visit = Visit::at(Door::MqttHandler, None, from);
+        let visit = Visit::at(self.0.store.metrics(), Door::MqttHandler, None, from);
         let guess = async {
             let attempt = self.0.throttle.admin(from).await?;
             let handler = match tokens.is_handler_key(&key) {

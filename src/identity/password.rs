@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
@@ -9,6 +10,7 @@ use super::throttle::Attempt;
 use crate::domain::{ClientAddress, Network, Password, PasswordHash, Username};
 use crate::error::Error;
 use crate::fair::{Patience, Pool, Task};
+use crate::metrics::Metrics;
 
 /// How many hashes may wait: the work of a few seconds. More are refused, so that a flood of sign-ins cannot pile up.
 const QUEUE: usize = 128;
@@ -20,6 +22,7 @@ pub struct PasswordPool {
     pool: Pool<Network, Lane>,
     /// Unknown users are verified against this hash, so that both answers take the same time.
     dummy: Arc<PasswordHash>,
+    metrics: Metrics,
 }
 
 /// The share of the hashing threads that some work belongs to.
@@ -67,11 +70,16 @@ impl PasswordPool {
     ///
     /// # Errors
     /// If the operating system gives none.
-    pub fn start() -> std::io::Result<Self> {
+    pub fn start(metrics: Metrics) -> std::io::Result<Self> {
         let threads = thread::available_parallelism().map_or(2, usize::from);
         let pool = Pool::start("argon2", threads, QUEUE)?;
         let dummy = hash(&crate::random::bytes::<16>()).map_err(std::io::Error::other)?;
-        Ok(Self { pool, dummy: Arc::new(dummy) })
+        Ok(Self { pool, dummy: Arc::new(dummy), metrics })
+    }
+
+    /// How many passwords wait.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
     }
 
     /// Checks a new password against the policy. `known` holds words that an attacker would try for this user.
@@ -101,7 +109,8 @@ impl PasswordPool {
     /// # Errors
     /// [`Error::Overloaded`] if too many wait.
     pub async fn hash_again(&self, share: Share, password: Password) -> Result<PasswordHash, Error> {
-        self.run(share, move || hash(password.expose())).await?.map_err(Error::Internal)
+        let metrics = self.metrics.clone();
+        self.run(share, move || timed(&metrics, || hash(password.expose()))).await?.map_err(Error::Internal)
     }
 
     /// Checks a guess at a password against a hash, or against none in the same time. `judge` decides the result on the
@@ -117,13 +126,22 @@ impl PasswordPool {
         attempt: Attempt,
         judge: impl FnOnce(Verdict) -> Result<T, Error> + Send + 'static,
     ) -> Result<(T, Attempt), Error> {
-        let dummy = Arc::clone(&self.dummy);
-        self.run(share, move || attempt.settle(judge(verify(&password, kept.as_ref(), &dummy)))).await?
+        let (dummy, metrics) = (Arc::clone(&self.dummy), self.metrics.clone());
+        let verified = move || timed(&metrics, || verify(&password, kept.as_ref(), &dummy));
+        self.run(share, move || attempt.settle(judge(verified()))).await?
     }
 
     fn run<T: Send + 'static>(&self, share: Share, work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
         self.pool.submit(share.site, share.lane, Patience::Refusable, work)
     }
+}
+
+/// Counts how long some hashing takes.
+fn timed<T>(metrics: &Metrics, hashing: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let hashed = hashing();
+    metrics.password_hash.observe_duration(began.elapsed());
+    hashed
 }
 
 /// The first choice of OWASP: 19 MiB, two passes, one lane.
@@ -203,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guess_is_settled_when_it_is_checked_and_no_sooner() {
-        let (pool, throttle) = (PasswordPool::start().unwrap(), Throttle::new());
+        let (pool, throttle) = (PasswordPool::start(Metrics::default()).unwrap(), Throttle::new());
         let (zoe, from) = (Username::parse("zoe").unwrap(), ClientAddress::of([127, 0, 0, 1].into()));
         let kept = hash(b"right").unwrap();
         // Begins to check a guess, and gives up as soon as the job is in the queue.

@@ -58,7 +58,7 @@ impl Identity {
     pub async fn reset_password(&self, new: NewPassword, from: ClientAddress) -> Result<(), Error> {
         let NewPassword { username, password, totp: code } = new;
         let attempt = async |username| self.set_new_password(username, password, code, from).await;
-        Visit::of_claimed(Door::Reset, &username, from, attempt).await
+        Visit::of_claimed(self.0.store.metrics(), Door::Reset, &username, from, attempt).await
     }
 
     async fn set_new_password(

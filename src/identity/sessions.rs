@@ -117,7 +117,7 @@ impl Identity {
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::TooManyAttempts`]; [`Error::Overloaded`]; those of [`crate::writer::Writer::submit`].
     pub async fn refresh(&self, token: &Secret, device: Device) -> Result<IssuedTokens, Error> {
-        let mut visit = Visit::at(Door::Refresh, None, device.address);
+        let mut visit = Visit::at(self.0.store.metrics(), Door::Refresh, None, device.address);
         let refreshed = self.try_refresh(token, device, &mut visit).await;
         visit.ends(refreshed)
     }

@@ -17,7 +17,7 @@ impl Identity {
     /// In this order: [`Error::SignupClosed`]; [`Error::TooManyAttempts`]; [`Error::InviteInvalid`]; those of
     /// [`Identity::create_user`].
     pub async fn sign_up(&self, new: NewAccount, from: ClientAddress) -> Result<(), Error> {
-        let visit = Visit::at(Door::SignUp, Username::parse(&new.username).ok(), from);
+        let visit = Visit::at(self.0.store.metrics(), Door::SignUp, Username::parse(&new.username).ok(), from);
         visit.ends(self.create_account(new, from).await)
     }
 

@@ -13,6 +13,7 @@ use super::{Device, Identity, PasswordPool, Principal, RootKey, Settings};
 use crate::clock::Clock;
 use crate::config::{Deletions, Passwords, SignIns, SignUps, Signup};
 use crate::domain::{ClientAddress, Erase, Password, Secret, SignIn, Timestamp, User, Username};
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::writer::{Committed, Writer};
 
@@ -73,7 +74,7 @@ impl House {
         let user = User { two_factor: None, ..User::example() };
         let share = Share::of_account(local(), &user.username);
         let password = Password::parse(password).unwrap();
-        let password_hash = PasswordPool::start().unwrap().hash_again(share, password).await.unwrap();
+        let password_hash = PasswordPool::start(Metrics::default()).unwrap().hash_again(share, password).await.unwrap();
         Self::of(User { password_hash, ..user }).await
     }
 

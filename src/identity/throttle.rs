@@ -66,6 +66,20 @@ impl Throttle {
         }
     }
 
+    /// How often each kind of limit refused a guess since the start.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let Self { accounts, owners, codes, addresses, admins, sign_ups } = self;
+        let tables = [
+            ("account", accounts),
+            ("owner", owners),
+            ("code", codes),
+            ("address", addresses),
+            ("admin", admins),
+            ("sign_up", sign_ups),
+        ];
+        tables.into_iter().map(|(kind, table)| (kind, table.refused()))
+    }
+
     /// Counts a guess at an account.
     ///
     /// # Errors

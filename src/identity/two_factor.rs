@@ -74,7 +74,7 @@ impl Identity {
         begin: BeginTwoFactor,
         from: ClientAddress,
     ) -> Result<BegunTwoFactor, Error> {
-        let visit = Visit::at(Door::TwoFactorBegin, Some(principal.username.clone()), from);
+        let visit = Visit::at(self.0.store.metrics(), Door::TwoFactorBegin, Some(principal.username.clone()), from);
         let begun = async {
             let BeginTwoFactor { password, issuer } = begin;
             let secret = totp::new_secret();
@@ -104,7 +104,7 @@ impl Identity {
         device: Device,
     ) -> Result<ConfirmedTwoFactor, Error> {
         let from = device.address;
-        let visit = Visit::at(Door::TwoFactorOn, Some(principal.username.clone()), from);
+        let visit = Visit::at(self.0.store.metrics(), Door::TwoFactorOn, Some(principal.username.clone()), from);
         let confirmed = async {
             let attempt = self.0.throttle.address(from).await?;
             let attempt = self.0.throttle.code(&principal.username, attempt).await?;
@@ -131,7 +131,7 @@ impl Identity {
         end: EndTwoFactor,
         from: ClientAddress,
     ) -> Result<(), Error> {
-        let visit = Visit::at(Door::TwoFactorOff, Some(principal.username.clone()), from);
+        let visit = Visit::at(self.0.store.metrics(), Door::TwoFactorOff, Some(principal.username.clone()), from);
         let ended = async {
             let EndTwoFactor { password, totp, recovery_code } = end;
             let code = Code::of(totp, recovery_code)?;

@@ -15,6 +15,7 @@ use crate::app::{App, Services, WeakApp};
 use crate::config::{Listen, Mqtt};
 use crate::tls::{self, Maintenance};
 use crate::transports::http::{self, Bodies, Sockets};
+use crate::transports::metrics;
 use crate::transports::mqtt_tcp::{self, MqttWorker};
 use crate::transports::tcp::{Connections, Handshakes, UnderWay};
 
@@ -96,7 +97,7 @@ impl Worker {
 pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Sockets) -> Result<Listening, StartError> {
     let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
     let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
-    let connections = Connections::at_most(per_worker * workers);
+    let connections = Connections::at_most(per_worker * workers, services.metrics().clone());
     let builder = Listener::build()
         .disable_signals()
         .workers(workers)
@@ -138,6 +139,17 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
             Ok(Listening { addresses, http: builder.run(), certificate: Some(maintenance) })
         }
     }
+}
+
+/// Listens to who asks for the metrics. Returns the URL of that.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub fn listen_to_scrapes(wanted: SocketAddr, services: Services) -> Result<(Listener, String), StartError> {
+    let cannot = |error| StartError::Listen(wanted, error);
+    let listener = bind(wanted).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((metrics::serve(listener, services).map_err(cannot)?, format!("http://{address}/metrics")))
 }
 
 fn listen_to_mqtt(

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::disk::{DataFile, Finder, FullDisk, refusal};
 use super::keeping::Keeping;
@@ -17,6 +17,7 @@ use super::touched::Touched;
 use super::watermarks::CheckpointWatermark;
 use super::{codec, journal, keys};
 use crate::error::Error;
+use crate::metrics::Metrics;
 
 /// How many rows sled gets at once, and how many bytes of them. Nobody reads from sled meanwhile.
 const ROWS_AT_ONCE: usize = 256;
@@ -125,6 +126,7 @@ impl Checkpointer {
         path: PathBuf,
         full_disk: Arc<FullDisk>,
         keeping: Keeping,
+        metrics: Metrics,
     ) -> std::io::Result<Self> {
         let (work, todo) = mpsc::channel::<Work>();
         let (say_done, done) = mpsc::channel();
@@ -134,6 +136,7 @@ impl Checkpointer {
             Mover { tree, files, overlay: overlay_of_mover, path, flags: flags_of_mover, keeping: keeping.clone() };
         let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             for Work { table, journal } in todo {
+                let began = Instant::now();
                 let moved = mover.make(&table, &journal);
                 if moved.is_err() {
                     mover.files.data.distrust();
@@ -143,6 +146,9 @@ impl Checkpointer {
                     return;
                 }
                 let last = table.progress().commits;
+                metrics.checkpoint.observe_duration(began.elapsed());
+                metrics.checkpoint_succeeded.set_now();
+                metrics.journal_moving_bytes.set(0);
                 drop(table);
                 mover.overlay.thaw();
                 keeping.checkpoint_ended(last);
@@ -324,8 +330,6 @@ fn failed(error: sled::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     /// A checkpointer without a thread. The test sends the messages of the thread.

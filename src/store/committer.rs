@@ -12,6 +12,7 @@ use super::sizes::MAX_COMMIT_BYTES;
 use super::watermarks::CommitWatermark;
 use crate::domain::{Event, Position, TenantName, Timestamp};
 use crate::error::Error;
+use crate::metrics::Metrics;
 
 /// The writer's end of the store. There is one, and it cannot be cloned: two writers would be two orders.
 pub struct Committer {
@@ -45,6 +46,11 @@ pub struct Durable {
 }
 
 impl Durable {
+    /// How many events there are.
+    pub fn events(&self) -> usize {
+        self.events.len()
+    }
+
     /// Lets readers see the commit, and returns its events in order. Call it before the next transaction begins.
     pub fn reveal(self) -> Vec<Event> {
         self.store.head.store(self.head.get(), Ordering::Release);
@@ -63,6 +69,11 @@ pub(super) struct Parts {
 }
 
 impl Committer {
+    /// What is counted of the server that has this database open.
+    pub fn metrics(&self) -> &Metrics {
+        &self.store.metrics
+    }
+
     pub(super) fn new(store: Store, commits: u64, parts: Parts) -> Self {
         let Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, keeping } = parts;
         Self {
@@ -149,7 +160,10 @@ impl Committer {
     /// Begins a checkpoint after the previous one is finished. So at most two tables are in memory.
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.checkpointer.wait()?;
+        let bytes = self.journal.bytes();
         let journal = self.journal.rotate()?;
+        self.store.metrics.journal_moving_bytes.set(bytes);
+        self.store.metrics.journal_waiting_bytes.set(self.journal.bytes());
         self.keeping.checkpoint_begins(self.journal.last());
         self.checkpointer.begin(self.store.overlay.freeze(), journal);
         Ok(())

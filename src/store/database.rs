@@ -17,6 +17,7 @@ use super::{codec, keys};
 use crate::domain::{Account, EventId, Position, TenantName, Timestamp, User, Username};
 use crate::error::Error;
 use crate::fair::{Patience, Task};
+use crate::metrics::Metrics;
 
 /// The database, for reading: a cheap clone. Reads never wait for the writer.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub struct Store {
     pub(super) mqtt_cursors: Arc<MqttCursors>,
     pub(super) readers: Readers,
     pub(super) full_disk: Arc<FullDisk>,
+    pub(super) metrics: Metrics,
     /// Held while the database is open. The last field: sled is closed before it is released.
     pub(super) _lock: Arc<OpenMark>,
 }
@@ -62,6 +64,16 @@ impl Store {
     /// The directory of the database.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What is counted of the server that has this database open.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How many bytes of memory the commits take that are not in the database's own files yet, about.
+    pub fn overlay_bytes(&self) -> usize {
+        self.overlay.bytes()
     }
 
     /// The position of the last event that is on disk.

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::disk::{Directory, refusal, set_aside, synced};
 use super::keeping::Keeping;
@@ -255,7 +256,7 @@ impl Journal {
         self.file.set_len(self.end).map_err(|error| refusal(error, "the journal"))
     }
 
-    /// Writes a commit, and waits until it is on the disk.
+    /// Writes a commit, and waits until it is on the disk. Returns how long the disk took for that.
     ///
     /// # Errors
     /// [`Error::Storage`]: then the state on the disk is unknown.
@@ -263,7 +264,7 @@ impl Journal {
         &mut self,
         progress: Progress,
         writes: impl Iterator<Item = (&'a Vec<u8>, &'a Write)>,
-    ) -> Result<(), Error> {
+    ) -> Result<Duration, Error> {
         let record = &mut self.record;
         begin_record(record);
         for (key, write) in writes {
@@ -278,10 +279,11 @@ impl Journal {
         }
         end_record(record, progress);
         self.file.write_all_at(record, self.end).map_err(failed)?;
+        let began = Instant::now();
         synced(&self.file, self.file.sync_data()).map_err(failed)?;
         self.end += record.len() as u64;
         self.last = progress.commits;
-        Ok(())
+        Ok(began.elapsed())
     }
 
     /// The total length of the files that a checkpoint would remove, those from before the start included. Each start

@@ -28,6 +28,7 @@ use super::watermarks::{CheckpointWatermark, CommitWatermark};
 use super::{codec, keys};
 use crate::domain::{Epoch, Position};
 use crate::error::Error;
+use crate::metrics::Metrics;
 
 /// The setting that holds the format.
 pub const FORMAT_SETTING: &str = "format";
@@ -157,6 +158,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         mqtt_cursors: Arc::default(),
         readers: Readers::start().map_err(directory)?,
         full_disk: Arc::default(),
+        metrics: Metrics::default(),
         _lock: Arc::new(mark),
     };
     let epochs = store.kept_epochs().map_err(|error| damaged(&error.to_string()))?;
@@ -170,8 +172,10 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     keeping.begins(journal.number(), progress.commits, checkpoint.commits);
     let integrity_scan = IntegrityScan::start(tree.clone(), unread).map_err(directory)?;
     let (files, full_disk) = (Files { data, watermark }, Arc::clone(&store.full_disk));
-    let checkpointer =
-        Checkpointer::start(tree, files, overlay, path.to_owned(), full_disk, keeping.clone()).map_err(directory)?;
+    let (path, kept, metrics) = (path.to_owned(), keeping.clone(), store.metrics.clone());
+    let checkpointer = Checkpointer::start(tree, files, overlay, path, full_disk, kept, metrics).map_err(directory)?;
+    store.metrics.journal_limit_bytes.set(journal_bytes);
+    store.metrics.journal_waiting_bytes.set(journal.bytes());
     let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, keeping };
     let committer = Committer::new(store.clone(), progress.commits, parts);
     Ok((store, committer))

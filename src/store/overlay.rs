@@ -129,6 +129,12 @@ impl Overlay {
         self.read().active.bytes
     }
 
+    /// The memory that both tables take.
+    pub fn bytes(&self) -> usize {
+        let tables = self.read();
+        tables.active.bytes + tables.frozen.as_ref().map_or(0, |frozen| frozen.bytes)
+    }
+
     /// Whether a checkpoint is under way.
     pub fn is_frozen(&self) -> bool {
         self.read().frozen.is_some()

@@ -292,7 +292,9 @@ impl Transaction<'_> {
         // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may
         // give one twice).
         let progress = Progress { head, commits: committer.commits + 1 };
-        committer.journal.append(progress, pending.iter())?;
+        let synced_in = committer.journal.append(progress, pending.iter())?;
+        committer.store.metrics.journal_sync.observe_duration(synced_in);
+        committer.store.metrics.journal_waiting_bytes.set(committer.journal.bytes());
         committer.store.overlay.apply(pending, progress);
         // After the changed users can be read, or a busy user would be cached again as before; and before anybody is
         // told of it.

@@ -7,6 +7,7 @@ mod control_event;
 pub mod http;
 mod inserts;
 mod json;
+pub mod metrics;
 pub mod mqtt;
 pub mod mqtt_tcp;
 mod notiflux;

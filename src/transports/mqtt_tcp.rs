@@ -18,6 +18,7 @@ use super::ws::{self, Compression, Settings, Times};
 use crate::app::App;
 use crate::domain::{ClientAddress, Network};
 use crate::identity::Principal;
+use crate::metrics::Protocol;
 
 /// What a worker serves connections with.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ pub fn plain(
     worker: MqttWorker,
     connections: Connections,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    served(worker, connections, |tcp, _| async { Ok(Stream::Plain(tcp)) })
+    served(worker, connections, Protocol::Mqtt, |tcp, _| async { Ok(Stream::Plain(tcp)) })
 }
 
 /// Serves connections with TLS.
@@ -71,7 +72,7 @@ pub fn tls(
     connections: Connections,
     handshakes: Handshakes,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    served(worker, connections, move |tcp, from| {
+    served(worker, connections, Protocol::Mqtts, move |tcp, from| {
         let handshakes = handshakes.clone();
         async move { handshakes.shake(tcp, from).await.map(|stream| Stream::Tls(Box::new(stream))) }
     })
@@ -80,6 +81,7 @@ pub fn tls(
 fn served<F: Future<Output = Result<Stream>>>(
     worker: MqttWorker,
     connections: Connections,
+    protocol: Protocol,
     secured: impl Fn(Tcp, Network) -> F + Clone + 'static,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let serve = move |mut tcp: Tcp| {
@@ -91,5 +93,5 @@ fn served<F: Future<Output = Result<Stream>>>(
             Ok::<_, DispatchError>(Some(worker.serve(stream, from)))
         }
     };
-    counted(fn_service(serve), connections)
+    counted(fn_service(serve), connections, protocol)
 }

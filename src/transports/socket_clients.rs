@@ -70,7 +70,7 @@ impl Application for SocketClients {
         }
         match self.0.identity.check_channels() {
             Ok(()) => Ok(Admission::new(Member::Channels(Arc::default()))),
-            Err(_) => Err(refuse(&Error::Unauthorized)),
+            Err(_) => Err(refuse(self.0.metrics(), &Error::Unauthorized)),
         }
     }
 

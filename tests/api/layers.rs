@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 2),
     ("config", 2),
     ("fair", 2),
+    ("metrics", 2),
     ("log", 3),
     ("store", 3),
     ("writer", 4),
@@ -51,6 +52,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("sntpc", &["clock"]),
     ("rustls_acme", &["tls", "config"]),
     ("sd_notify", &["server"]),
+    ("prometheus_client", &["metrics"]),
+    ("x509_parser", &["tls"]),
     ("tracing_subscriber", &["log"]),
     ("tracing_appender", &["log"]),
 ];

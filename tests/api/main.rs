@@ -39,6 +39,7 @@ mod logout;
 mod maintenance;
 mod me;
 mod message;
+mod metrics;
 mod model;
 mod mqtt;
 mod ntp;

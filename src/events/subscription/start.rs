@@ -56,6 +56,7 @@ impl Subscription {
             waker: Cell::new(None),
             sink,
         });
+        subscription.count(|metrics| metrics.begins(subscription.group().format.transport()));
         subscription.attach();
         // Before it looks which users are present: it is told of those that go from now on.
         if options.presence {

@@ -18,6 +18,7 @@ use crate::events::subscriber::Subscriber;
 use crate::events::survey::{SlowReader, Standing, Survey};
 use crate::events::tenant_subscriptions::{SubscriptionGroup, TenantSubscriptions};
 use crate::events::worker::Worker;
+use crate::metrics::WorkerMetrics;
 
 /// How often a quiet stream is given a heartbeat, by which a dead connection is noticed.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(12);
@@ -167,6 +168,7 @@ impl Subscription {
             Phase::CatchingUp | Phase::Blocked => self.phase.set(phase),
             Phase::Live(place) => {
                 self.phase.set(phase);
+                self.count(|metrics| metrics.catching_up.increment());
                 self.position.set(self.passed());
                 self.group().remove_live(place);
                 self.wake();
@@ -208,6 +210,13 @@ impl Subscription {
         self.phase.get() == Phase::Ended || self.user_streams().is_ended()
     }
 
+    /// Counts something of it, unless its worker has gone.
+    pub(super) fn count(&self, count: impl FnOnce(&WorkerMetrics)) {
+        if let Some(worker) = self.worker.upgrade() {
+            count(worker.streams().metrics());
+        }
+    }
+
     pub(super) fn wake(&self) {
         // It is the same one at the next time.
         if let Some(waker) = self.waker.take() {
@@ -235,18 +244,21 @@ impl Subscriber for Subscription {
         self.phase.set(Phase::Live(place));
     }
 
-    fn give(&self, bytes: &Bytes, from: Position, until: Position) {
+    fn give(&self, bytes: &Bytes, from: Position, until: Position) -> bool {
         let position = self.position.get();
         // It became live while this was being given to the others, or comes from a worker that was ahead of this one.
         if position >= until {
-            return;
+            return false;
         }
         if position > from {
-            return self.fall_behind();
+            self.fall_behind();
+            return false;
         }
-        if matches!(self.write(bytes), Written::All | Written::Part(1..) | Written::Whole(1..)) {
+        let is_given = matches!(self.write(bytes), Written::All | Written::Part(1..) | Written::Whole(1..));
+        if is_given {
             self.position.set(until);
         }
+        is_given
     }
 
     fn fall_behind(&self) {
@@ -261,6 +273,7 @@ impl Subscriber for Subscription {
             return;
         }
         self.leave(Phase::Ended);
+        self.count(|metrics| metrics.ends(self.group().format.transport(), why as usize));
         self.wake();
         // What has not been begun is not written any more. If an event was cut in the middle, only closing the connection says it.
         let is_all_given = std::mem::take(&mut *self.rest.borrow_mut()).is_empty();

@@ -90,6 +90,7 @@ impl Subscription {
             self.note_left_out(left_out);
             self.position.set(position);
             *self.rest.borrow_mut() = join_latest(group.format, &events);
+            self.count(|metrics| metrics.deliveries.add(events.len() as u64));
             // Memory is looked at again.
             self.go_on((position < until).then_some(Work::Due));
         }
@@ -177,7 +178,7 @@ impl Subscription {
             }
             Some((front.what, given))
         });
-        let Some((what, Given { bytes, rest, position, left_out, is_incomplete })) = read else { return };
+        let Some((what, Given { bytes, events, rest, position, left_out, is_incomplete })) = read else { return };
         if is_incomplete && self.sink.needs_all() {
             return self.end(End::Behind);
         }
@@ -190,6 +191,7 @@ impl Subscription {
             self.position.set(position);
         }
         *self.rest.borrow_mut() = bytes;
+        self.count(|metrics| metrics.deliveries.add(events));
         self.go_on(rest.map(Work::Next).or((what == What::Asked).then_some(Work::Due)));
     }
 
@@ -222,6 +224,7 @@ impl Subscription {
                 let view = self.view();
                 events.retain(|event| self.gets(&view, event));
                 *self.rest.borrow_mut() = join(group.format, &events);
+                self.count(|metrics| metrics.deliveries.add(events.len() as u64));
             }
             Found::Behind => self.reads.borrow_mut().push(What::Missed(until)),
         }
@@ -241,6 +244,7 @@ impl Subscription {
             group.subscriptions.add_unsynced(self);
         }
         self.phase.set(Phase::Live(group.add_live(self)));
+        self.count(|metrics| metrics.catching_up.decrement());
     }
 
     /// The number of the last change that its client asked for, unless it has been told that.

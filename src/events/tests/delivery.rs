@@ -95,7 +95,7 @@ fn as_many_events_are_expected_as_went_out_together_and_were_new_after_that() {
         house.insert(&["a"; 3], &[]);
         let fetched = subscriptions.fetch(worker.clock().now()).unwrap();
         house.insert(&["a"; 2], &[]);
-        assert!(!subscriptions.give(fetched).await, "they have been told anew");
+        assert!(!subscriptions.give(fetched, worker.clock()).await, "they have been told anew");
         assert!(subscriptions.are_more_expected());
         house.insert(&["a"; 3], &[]);
         assert!(!subscriptions.are_more_expected());

@@ -10,6 +10,7 @@
 mod tests;
 
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Table {
     hasher: RandomState,
     clock: Clock,
     sets: Box<[Mutex<Set>]>,
+    /// How many guesses were refused since there were too many.
+    refused: AtomicU64,
 }
 
 /// One counted guess, until its result is known.
@@ -116,7 +119,7 @@ impl Table {
 
     fn with_clock(allowance: Allowance, sets: usize, clock: Clock) -> Arc<Self> {
         let sets = std::iter::repeat_with(Mutex::default).take(sets.next_power_of_two()).collect();
-        Arc::new(Self { allowance, hasher: RandomState::new(), clock, sets })
+        Arc::new(Self { allowance, hasher: RandomState::new(), clock, sets, refused: AtomicU64::new(0) })
     }
 
     /// Counts a guess at a key, as soon as there is room for it.
@@ -137,7 +140,7 @@ impl Table {
             match self.lock(waiting.place.set).at(waiting.place.bucket).try_take(self.allowance, now) {
                 Room::Taken => return Ok(self.held(waiting.place)),
                 Room::Later => {}
-                Room::After(wait) => return Err(too_many(wait)),
+                Room::After(wait) => return Err(self.too_many(wait)),
             }
         }
     }
@@ -151,7 +154,7 @@ impl Table {
         let place = Place { set, bucket: guard.find(key, now) };
         let bucket = guard.at(place.bucket);
         match bucket.room(self.allowance, now) {
-            Room::After(wait) => Err(too_many(wait)),
+            Room::After(wait) => Err(self.too_many(wait)),
             // A new guess never overtakes the waiting ones.
             Room::Taken if bucket.waiting == 0 => {
                 bucket.under_way += 1;
@@ -170,13 +173,19 @@ impl Table {
         Held { table: Arc::clone(self), place, was_wrong: false }
     }
 
+    /// How many guesses were refused since the start because there were too many wrong ones.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn too_many(&self, wait: Duration) -> Error {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Error::TooManyAttempts(wait.as_secs_f64().ceil().max(1.0) as u64)
+    }
+
     fn lock(&self, set: usize) -> MutexGuard<'_, Set> {
         self.sets[set].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn too_many(wait: Duration) -> Error {
-    Error::TooManyAttempts(wait.as_secs_f64().ceil().max(1.0) as u64)
 }
 
 impl Set {

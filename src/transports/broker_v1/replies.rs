@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::transports::commands::Answer;
 use crate::transports::ws::Outlet;
 
@@ -27,13 +28,16 @@ pub fn welcome(reference: u64, ok: impl Serialize) -> String {
 }
 
 /// Answers a frame.
-pub fn answer(outlet: &Outlet, reference: u64, answer: &Answer) {
+pub fn answer(metrics: &Metrics, outlet: &Outlet, reference: u64, answer: &Answer) {
+    answer.count(metrics);
     outlet.send_text(&text(Some(reference), answer));
 }
 
 /// Answers what was refused.
-pub fn refuse(outlet: &Outlet, reference: Option<u64>, error: Error) {
-    outlet.send_text(&text(reference, &Answer::refused(error)));
+pub fn refuse(metrics: &Metrics, outlet: &Outlet, reference: Option<u64>, error: Error) {
+    let refused = Answer::refused(error);
+    refused.count(metrics);
+    outlet.send_text(&text(reference, &refused));
 }
 
 fn text(reference: Option<u64>, answer: &impl Serialize) -> String {

@@ -140,7 +140,7 @@ impl Session {
             // An answer may be large, and a client that does not read them has to wait.
             ready!(self.outlet.poll_room(context));
             let answer = ready!(doing.poll(&self.app, context));
-            replies::answer(&self.outlet, *reference, &answer);
+            replies::answer(self.app.metrics(), &self.outlet, *reference, &answer);
             self.in_flight.pop_front();
         }
         // A connection that inserts nothing for long keeps no memory for it.
@@ -160,8 +160,10 @@ impl Session {
         };
         match (reference, obeyed) {
             (Some(reference), Ok(Obeyed::Later(doing))) => self.in_flight.push_back(InFlight { reference, doing }),
-            (Some(reference), Ok(Obeyed::Now(answer))) => replies::answer(&self.outlet, reference, &answer),
-            (reference, Err(error)) => replies::refuse(&self.outlet, reference, error),
+            (Some(reference), Ok(Obeyed::Now(answer))) => {
+                replies::answer(self.app.metrics(), &self.outlet, reference, &answer);
+            }
+            (reference, Err(error)) => replies::refuse(self.app.metrics(), &self.outlet, reference, error),
             // What has no number is an error.
             (None, Ok(_)) => {}
         }

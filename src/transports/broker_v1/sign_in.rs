@@ -65,13 +65,13 @@ async fn first_frame(app: &App, inlet: &mut Inlet, outlet: &Outlet) -> Option<Op
                 Err(error) => (Some(reference), error),
             },
             Ok(Frame { verb: Verb::Ping, reference, .. }) => {
-                replies::answer(outlet, reference, &Answer::nothing());
+                replies::answer(app.metrics(), outlet, reference, &Answer::nothing());
                 continue;
             }
             Ok(Frame { reference, .. }) => (Some(reference), Error::Unauthorized),
             Err(refused) => refused,
         };
-        replies::refuse(outlet, reference, error.clone());
+        replies::refuse(app.metrics(), outlet, reference, error.clone());
         close::sign_in_refused(outlet, &error);
         return None;
     }

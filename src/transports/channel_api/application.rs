@@ -109,7 +109,11 @@ impl ChannelApi {
                 };
                 let (app, client, socket) = (self.clone(), Arc::clone(client), socket.clone());
                 Some(Work::new(async move {
-                    match app.join(&client, &socket, &token).await {
+                    let joined = app.join(&client, &socket, &token).await;
+                    if let Err(error) = &joined {
+                        app.0.metrics().refused(error.code());
+                    }
+                    match joined {
                         Ok(channel) => {
                             tell(&socket, &format!("Connected to {channel}"), None);
                             ack.map(|ack| ack.send(&[], &[]));

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use crate::app::Events;
 use crate::error::Error;
 use crate::events::Inserted;
+use crate::metrics::Metrics;
 use crate::transports::inserts::Receipts;
 use crate::transports::refusal::{Refusal, log_fault};
 
@@ -78,6 +79,13 @@ impl Answer {
     pub fn refused(error: Error) -> Self {
         log_fault(&error);
         Self::Refused { error, current: None }
+    }
+
+    /// Counts it if it is a refusal.
+    pub fn count(&self, metrics: &Metrics) {
+        if let Self::Refused { error, .. } = self {
+            metrics.refused(error.code());
+        }
     }
 
     /// What came of an insert or a removal.

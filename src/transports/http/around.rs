@@ -8,18 +8,19 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use actix_http::ConnectionType;
-use actix_web::Error as ActixError;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode, Version};
+use actix_web::{Error as ActixError, HttpResponse};
 use bytes::Bytes;
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 use pin_project_lite::pin_project;
 
 use super::cors::Cors;
+use super::endpoint::Endpoint;
 use super::protection::Protection;
 use super::request::{is_encrypted, no_services};
 use super::socket::Socket;
@@ -36,11 +37,12 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = ActixError>,
     B: MessageBody + 'static,
 {
+    let began = Instant::now();
     let callers = request.app_data::<Live<Callers>>().map(Live::keep);
     // Checked before anything else. A worker without services serves nobody.
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
-    let finish = Finish::of(&request, callers, refused.is_some());
+    let finish = Finish::of(&request, callers, refused.is_some(), began);
     let is_preflight = request.method() == Method::OPTIONS;
     if let Some(socket) = &finish.socket {
         socket.heads().request();
@@ -56,6 +58,9 @@ where
 
 /// Completes an answer.
 struct Finish {
+    began: Instant,
+    /// What counts requests that no route is for.
+    elsewhere: Option<Endpoint>,
     log: Option<Log>,
     cors: Cors,
     protection: Protection,
@@ -65,12 +70,13 @@ struct Finish {
 }
 
 impl Finish {
-    fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>, is_refused: bool) -> Self {
-        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(request));
+    fn of(request: &ServiceRequest, callers: Option<Arc<Callers>>, is_refused: bool, began: Instant) -> Self {
+        let elsewhere = request.app_data::<Endpoint>().cloned();
+        let log = tracing::enabled!(tracing::Level::DEBUG).then(|| Log::of(request, began));
         let socket = request.conn_data::<Socket>().cloned();
         let (cors, protection) =
             (Cors::of(request, is_refused), Protection::of(request, is_encrypted(request.request())));
-        Self { log, cors, protection, callers, socket }
+        Self { began, elsewhere, log, cors, protection, callers, socket }
     }
 
     async fn after<B: MessageBody>(
@@ -80,6 +86,8 @@ impl Finish {
         let end = self.socket.clone().map(End);
         match answering.await {
             Ok(mut response) => {
+                let endpoint = response.request().app_data::<Endpoint>().or(self.elsewhere.as_ref());
+                self.count(endpoint, response.response());
                 let size = response.response().body().size();
                 self.complete(response.status(), response.headers_mut());
                 if response.request().version() == Version::HTTP_10 && size == BodySize::Stream {
@@ -94,10 +102,19 @@ impl Finish {
             // like others, so that a page can read it.
             Err(_) => {
                 let mut response = reply::refusal(&Error::Internal(String::new()));
+                self.count(self.elsewhere.as_ref(), &response);
                 self.complete(response.status(), response.headers_mut());
                 let response = response.map_body(|_, body| Answer { body, end }).map_into_boxed_body();
                 Err(InternalError::from_response("a handler panicked", response).into())
             }
+        }
+    }
+
+    fn count<B>(&self, endpoint: Option<&Endpoint>, response: &HttpResponse<B>) {
+        let Some(endpoint) = endpoint else { return };
+        endpoint.cells.answered(response.status().as_u16(), self.began.elapsed());
+        if let Some(reply::RefusedWith(code)) = response.extensions().get() {
+            endpoint.metrics.refused(code);
         }
     }
 
@@ -152,8 +169,8 @@ struct Log {
 }
 
 impl Log {
-    fn of(request: &ServiceRequest) -> Self {
-        Self { started: Instant::now(), method: request.method().clone(), path: request.path().to_owned() }
+    fn of(request: &ServiceRequest, started: Instant) -> Self {
+        Self { started, method: request.method().clone(), path: request.path().to_owned() }
     }
 
     fn write(self, status: u16) {

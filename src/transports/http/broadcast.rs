@@ -59,6 +59,7 @@ pub async fn broadcast(app: App, Unchecked(body): Unchecked) -> Reply {
     match done {
         Err(error) if !is_hidden => Err(error),
         Err(error) => {
+            app.metrics().refused(error.code());
             log_fault(&error);
             Ok(reply::empty())
         }

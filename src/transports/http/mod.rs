@@ -9,6 +9,7 @@ mod broadcast;
 mod callers;
 mod channels;
 mod cors;
+mod endpoint;
 mod event_stream;
 mod events;
 mod extract;

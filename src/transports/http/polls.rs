@@ -12,13 +12,14 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use actix_http::ConnectionType;
-use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderName, HttpDate};
+use actix_web::http::{StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::body::LeavingBody;
+use super::endpoint::Endpoint;
 use super::limits::MAX_HEADER_BYTES;
 use super::request::has_body;
 use super::socket::{Left, Onward, Socket};
@@ -49,15 +50,15 @@ fn is_logged() -> bool {
 }
 
 /// Answers a poll, and those that come after it on its connection.
-pub fn answer<T: Types>(socket: &Socket, poll: PollCall<T>) -> HttpResponse {
-    let leaves_to = Box::new(move |left: Left| Onward::Returns(Box::pin(serve(left, poll))));
+pub fn answer<T: Types>(socket: &Socket, poll: PollCall<T>, endpoint: Option<Endpoint>) -> HttpResponse {
+    let leaves_to = Box::new(move |left: Left| Onward::Returns(Box::pin(serve(left, poll, endpoint))));
     let mut response = HttpResponse::Ok().insert_header(TEXT).body(LeavingBody::new(socket, leaves_to));
     // The length is said for each answer.
     response.head_mut().no_chunking(true);
     response
 }
 
-async fn serve<T: Types>(left: Left, mut poll: PollCall<T>) -> Option<Socket> {
+async fn serve<T: Types>(left: Left, mut poll: PollCall<T>, endpoint: Option<Endpoint>) -> Option<Socket> {
     let Left { mut stream, head, request, mut received } = left;
     bound(stream.tcp());
     let (mut head, poll_head) = (AnswerHead::of(head), request.and_then(|request| PollHead::of(&request)));
@@ -84,7 +85,13 @@ async fn serve<T: Types>(left: Left, mut poll: PollCall<T>) -> Option<Socket> {
         next.await;
         let same_head = poll_head.as_ref().filter(|head| head.is_of(&received) && !is_logged());
         match same_head.and_then(|_| last.again()) {
-            Some(next) => poll = next,
+            Some(next) => {
+                poll = next;
+                // The first was counted as other requests are. How long a poll waits says nothing.
+                if let Some(endpoint) = &endpoint {
+                    endpoint.cells.count(StatusCode::OK.as_u16());
+                }
+            }
             // There it is found out, too, that the client has gone.
             None => return Some(Socket::back(stream, received)),
         }

@@ -15,6 +15,9 @@ use crate::app::Listing;
 use crate::error::Error;
 use crate::transports::refusal::{Refusal, log_fault};
 
+/// The code of the error that an answer tells, for the metrics.
+pub struct RefusedWith(pub &'static str);
+
 /// The result of a handler.
 pub type Reply = Result<HttpResponse, Error>;
 
@@ -115,7 +118,9 @@ fn refuse(error: &Error, refusal: &Refusal<'_>) -> HttpResponse {
         response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
     }
     // Strings and events always serialize.
-    response.body(serde_json::to_vec(refusal).unwrap_or_default())
+    let mut response = response.body(serde_json::to_vec(refusal).unwrap_or_default());
+    response.extensions_mut().insert(RefusedWith(error.code()));
+    response
 }
 
 impl ResponseError for Error {

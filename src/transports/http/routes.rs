@@ -10,6 +10,7 @@ use actix_web::{App as ActixApp, FromRequest, Handler, HttpRequest, HttpResponse
 use actix_web_lab::middleware::CatchPanic;
 
 use super::bodies::Bodies;
+use super::endpoint::{ELSEWHERE, Endpoint};
 use super::sockets::{self, Sockets};
 use super::{
     account, around, backup, broadcast, channels, events, health, mqtt, reply, session, sse, ticket, two_factor, users,
@@ -18,6 +19,7 @@ use super::{
 use crate::app::App;
 use crate::config::{Callers, Live};
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::transports::tcp::Connections;
 
 /// Adds the routes of an application, and what their handlers need.
@@ -25,8 +27,11 @@ pub type Routes = Rc<dyn Fn(&mut web::ServiceConfig)>;
 
 /// Every route of Broker, for one worker.
 pub fn routes(app: App, bodies: Bodies, sockets: Sockets, connections: Connections) -> Routes {
+    let metrics = Rc::new(app.metrics().clone());
     Rc::new(move |config| {
+        let table = |config: &mut web::ServiceConfig| table(Table { config, metrics: &metrics });
         config
+            .app_data(Endpoint::new(&metrics, ELSEWHERE))
             .app_data(Arc::clone(&app.trusted_proxies))
             .app_data(app.clone())
             .app_data(bodies.clone())
@@ -65,8 +70,21 @@ pub fn application(
         .configure(|config| routes(config))
 }
 
-fn table(config: &mut web::ServiceConfig) {
-    config
+/// The routes that are added, and what counts them.
+struct Table<'a> {
+    config: &'a mut web::ServiceConfig,
+    metrics: &'a Rc<Metrics>,
+}
+
+impl Table<'_> {
+    fn service(self, (path, resource): (&str, Resource)) -> Self {
+        self.config.service(resource.app_data(Endpoint::new(self.metrics, path)));
+        self
+    }
+}
+
+fn table(table: Table<'_>) {
+    table
         .service(get("/", mqtt::root))
         .service(get("/health", health::is_there))
         .service(get("/healthz", health::works))
@@ -77,7 +95,7 @@ fn table(config: &mut web::ServiceConfig) {
         .service(post("/broadcast", broadcast::broadcast))
         .service(post("/channel/{name:.*}", channels::open))
         .service(post("/message/{name:.*}", channels::send))
-        .service(web::resource("/socket.io/").to(sockets::handle))
+        .service(any("/socket.io/", sockets::handle))
         .service(get("/sse", sse::stream))
         .service(post("/sse_ticket", ticket::issue))
         .service(get("/verify", session::verify))
@@ -117,25 +135,36 @@ fn table(config: &mut web::ServiceConfig) {
         .service(post("/create_totp", users::create_totp));
 }
 
-fn get<H, A>(path: &str, handler: H) -> Resource
+fn get<H, A>(path: &str, handler: H) -> (&str, Resource)
 where
     H: Handler<A, Output: Responder + 'static>,
     A: FromRequest + 'static,
 {
-    web::resource(path)
+    let resource = web::resource(path)
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
-        .default_service(web::to(|_: HttpRequest| wrong_method("GET, HEAD, OPTIONS")))
+        .default_service(web::to(|_: HttpRequest| wrong_method("GET, HEAD, OPTIONS")));
+    (path, resource)
 }
 
-fn post<H, A>(path: &str, handler: H) -> Resource
+fn post<H, A>(path: &str, handler: H) -> (&str, Resource)
 where
     H: Handler<A, Output: Responder + 'static>,
     A: FromRequest + 'static,
 {
-    web::resource(path)
+    let resource = web::resource(path)
         .route(web::post().to(handler))
-        .default_service(web::to(|_: HttpRequest| wrong_method("POST, OPTIONS")))
+        .default_service(web::to(|_: HttpRequest| wrong_method("POST, OPTIONS")));
+    (path, resource)
+}
+
+/// A route that looks at the method itself.
+fn any<H, A>(path: &str, handler: H) -> (&str, Resource)
+where
+    H: Handler<A, Output: Responder + 'static>,
+    A: FromRequest + 'static,
+{
+    (path, web::resource(path).to(handler))
 }
 
 async fn wrong_method(allowed: &'static str) -> HttpResponse {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -14,12 +15,15 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::endpoint::ELSEWHERE;
 use super::h2;
 use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
 use super::socket::{Onward, Socket};
 use crate::config::{Callers, Live};
 use crate::domain::Network;
+use crate::error::Error;
+use crate::metrics::{EndpointMetrics, Metrics, Protocol};
 use crate::transports::open_sockets::OpenSockets;
 use crate::transports::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, counted};
 
@@ -27,6 +31,19 @@ use crate::transports::tcp::{Connections, GoesOn, Handshakes, Stream, Tcp, count
 enum Accepted {
     Http1(Socket, Option<SocketAddr>),
     Http2(Box<TlsStream<Tcp>>, Option<SocketAddr>),
+}
+
+/// What counts requests that never reach the application.
+struct Unread {
+    metrics: Metrics,
+    endpoint: Arc<EndpointMetrics>,
+}
+
+impl Unread {
+    fn refused(&self, error: &Error) {
+        self.metrics.refused(error.code());
+        self.endpoint.count(error.status());
+    }
 }
 
 /// Serves connections without TLS, with HTTP/1.
@@ -40,8 +57,8 @@ pub fn plain(
         let from = tcp.peer_addr().ok();
         Ok::<Accepted, DispatchError>(Accepted::Http1(Socket::new(Stream::Plain(tcp)), from))
     })
-    .and_then(http(routes, callers, stopping));
-    counted(served, connections)
+    .and_then(http(routes, callers, stopping, connections.metrics().clone()));
+    counted(served, connections, Protocol::Http)
 }
 
 /// Serves TLS connections, with HTTP/2 or HTTP/1 as the client prefers (RFC 7301).
@@ -68,15 +85,17 @@ pub fn tls(
             })
         }
     })
-    .and_then(http(routes, callers, stopping));
-    counted(served, connections)
+    .and_then(http(routes, callers, stopping, connections.metrics().clone()));
+    counted(served, connections, Protocol::Https)
 }
 
 fn http(
     routes: Routes,
     callers: Live<Callers>,
     stopping: GracefulShutdownSignal,
+    metrics: Metrics,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
+    let unread = Rc::new(Unread { endpoint: metrics.add_endpoint(ELSEWHERE), metrics });
     let open = OpenSockets::default();
     let stops = stopping.clone();
     tokio::task::spawn_local(open.clone().close_when(async move { stops.notified().await }));
@@ -105,13 +124,13 @@ fn http(
     let http1 = Rc::new(http1);
     fn_factory(move || {
         let (http1, http2, stopping) = (Rc::clone(&http1), application(), stops.clone());
-        let callers = callers.clone();
+        let (callers, unread) = (callers.clone(), Rc::clone(&unread));
         async move {
             let http1 = Rc::new(http1.new_service(()).await?);
             let http2 = Rc::new(http2.new_service(()).await?);
             Ok(fn_service(move |accepted: Accepted| {
                 let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
-                let callers = callers.clone();
+                let (callers, unread) = (callers.clone(), Rc::clone(&unread));
                 async move {
                     match accepted {
                         Accepted::Http1(mut socket, from) => loop {
@@ -123,7 +142,10 @@ fn http(
                                 // actix's share of the connection is dropped then.
                                 () = seen.left() => {}
                                 // Boxed, or every connection would reserve its read buffer.
-                                error = seen.heads().refused() => Box::pin(seen.refuse(&error, &callers.keep())).await,
+                                error = seen.heads().refused() => {
+                                    unread.refused(&error);
+                                    Box::pin(seen.refuse(&error, &callers.keep())).await;
+                                }
                             }
                             let onward = seen.onward();
                             drop(seen);

@@ -12,6 +12,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse};
 
 use super::bodies::{Sender, Unread};
 use super::callers;
+use super::endpoint::Endpoint;
 use super::polls::{self, TEXT};
 use super::reply::Reply;
 use super::request::{no_services, offers_websocket};
@@ -43,7 +44,7 @@ pub async fn serve<A: Application>(
         Err(refusal) => Ok(refuse(refusal)),
         // The same head again would open another session.
         Ok(Call::Poll(poll)) => match polls::leaving(request).filter(|_| parameters.get("sid").is_some()) {
-            Some(socket) => Ok(polls::answer(socket, poll)),
+            Some(socket) => Ok(polls::answer(socket, poll, request.app_data::<Endpoint>().cloned())),
             None => Ok(while_connected(request, poll.answer()).await.map_or_else(gone, said)),
         },
         Ok(Call::Post(post)) => {

@@ -21,6 +21,7 @@ use super::sink::{PacketSink, Shared};
 use super::weight;
 use crate::app::{App, ConnectingClient, LastSeen, StreamQuery};
 use crate::domain::{ClientAddress, EventFilter, PublisherId, Secret};
+use crate::error::Error;
 use crate::events::{GoesOnFor, StreamOptions};
 use crate::identity::{MqttCredentials, Principal};
 use crate::transports::ws::{Inlet, Message, Outlet};
@@ -106,6 +107,12 @@ async fn first(inlet: &mut Inlet, decoder: &mut Decoder) -> Option<Result<(Box<C
     }
 }
 
+/// Counts why a client is not let in. Returns how it is told so.
+fn refused(app: &App, error: &Error) -> Reason {
+    app.metrics().refused(error.code());
+    reasons::of_connect(error)
+}
+
 /// A client that is let in.
 struct LetIn {
     principal: Principal,
@@ -136,7 +143,7 @@ async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<Let
             app.identity.mqtt(MqttCredentials { username, password }, from).await
         }
     };
-    let principal = principal.map_err(|error| reasons::of_connect(&error))?.ok_or(Reason::NotAuthorized)?;
+    let principal = principal.map_err(|error| refused(app, &error))?.ok_or(Reason::NotAuthorized)?;
     let rate = app.mqtt_connects.take(&principal.username, &principal.account.tenant, 1);
     rate.map_err(|_| Reason::ConnectionRateExceeded)?;
     if !connect.shows_nothing() {
@@ -193,9 +200,9 @@ fn open(
         snapshot: false,
         options: StreamOptions { backfill: false, ..StreamOptions::default() },
     };
-    let request = app.events.subscribe(&principal, query).map_err(|error| reasons::of_connect(&error))?;
+    let request = app.events.subscribe(&principal, query).map_err(|error| refused(&app, &error))?;
     let shares = begun.before.as_mut().map(|before| std::mem::take(&mut before.shares)).unwrap_or_default();
-    let shares = Memberships::of(&app, &principal, shares).map_err(|error| reasons::of_connect(&error))?;
+    let shares = Memberships::of(&app, &principal, shares).map_err(|error| refused(&app, &error))?;
     let session = begun.session();
     let (keeper, held, before) = begun.into_parts().ok_or(Reason::Unspecified)?;
     let publisher = client_id.publisher(&principal.username);

@@ -192,6 +192,7 @@ impl Doing {
             Self::Publish { answer, inserting, topic } => match ready!(Pin::new(inserting).poll(context)) {
                 Ok(_) => acknowledge(*answer, Reason::Success, encoder, out),
                 Err(error) => {
+                    with.app.metrics().refused(error.code());
                     log::not_taken(with.principal, topic.as_deref(), reasons::of_publish(&error));
                     refuse(*answer, &error, version, encoder, out)
                 }

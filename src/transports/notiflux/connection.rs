@@ -238,6 +238,7 @@ impl Client {
 
     /// What is told of a refusal, if anything is.
     fn refusal(&self, error: &Error, topic: &str) -> Option<String> {
+        self.app.metrics().refused(error.code());
         let refusal = Refusal { error: &error.sentence(), code: error.code(), topic };
         self.tells_errors.then(|| serde_json::to_string(&refusal).ok()).flatten()
     }

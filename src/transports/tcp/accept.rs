@@ -17,6 +17,8 @@ use actix_web::rt::net::TcpStream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::metrics::{Metrics, Protocol};
+
 /// How long a peer may leave sent data unacknowledged, or its receive window closed, before its connection ends.
 ///
 /// Closes two faults: a client that lost its network counted as connected until the system stopped retransmitting,
@@ -33,15 +35,16 @@ const ASKED_EVERY: Duration = Duration::from_secs(10);
 pub struct Connections(Arc<Count>);
 
 struct Count {
+    metrics: Metrics,
     most: usize,
     open: AtomicUsize,
     is_full: AtomicBool,
 }
 
 impl Connections {
-    /// With this limit.
-    pub fn at_most(most: usize) -> Self {
-        Self(Arc::new(Count { most, open: AtomicUsize::new(0), is_full: AtomicBool::new(false) }))
+    /// With this limit. How many there are of each protocol is counted there.
+    pub fn at_most(most: usize, metrics: Metrics) -> Self {
+        Self(Arc::new(Count { metrics, most, open: AtomicUsize::new(0), is_full: AtomicBool::new(false) }))
     }
 
     /// The limit.
@@ -54,7 +57,15 @@ impl Connections {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    fn add(&self) {
+    /// What is counted of the server.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn add(&self, protocol: Protocol) {
+        if let Some(count) = self.0.metrics.connections_of(protocol) {
+            count.increment();
+        }
         let open = self.0.open.fetch_add(1, Ordering::Relaxed) + 1;
         if open >= self.0.most && !self.0.is_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -64,7 +75,10 @@ impl Connections {
         }
     }
 
-    fn remove(&self) {
+    fn remove(&self, protocol: Protocol) {
+        if let Some(count) = self.0.metrics.connections_of(protocol) {
+            count.decrement();
+        }
         let open = self.0.open.fetch_sub(1, Ordering::Relaxed) - 1;
         // With hysteresis: while clients wait, each freed place is taken at once.
         let is_roomy = open < self.0.most - self.0.most / 16;
@@ -86,13 +100,14 @@ struct Place(Rc<Shared>);
 /// State shared by a connection and its task, which waits for the connection's end.
 struct Shared {
     connections: Connections,
+    protocol: Protocol,
     is_closed: Cell<bool>,
     task: Cell<Option<Waker>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.connections.remove();
+        self.0.connections.remove(self.0.protocol);
         self.0.is_closed.set(true);
         if let Some(task) = self.0.task.take() {
             task.wake();
@@ -101,10 +116,10 @@ impl Drop for Place {
 }
 
 impl Tcp {
-    fn new(stream: TcpStream, connections: Connections) -> (Self, Rc<Shared>) {
+    fn new(stream: TcpStream, connections: Connections, protocol: Protocol) -> (Self, Rc<Shared>) {
         set_up(&stream);
-        connections.add();
-        let shared = Rc::new(Shared { connections, is_closed: Cell::new(false), task: Cell::default() });
+        connections.add(protocol);
+        let shared = Rc::new(Shared { connections, protocol, is_closed: Cell::new(false), task: Cell::default() });
         (Self { stream, _place: Place(Rc::clone(&shared)) }, shared)
     }
 }
@@ -124,12 +139,13 @@ fn set_up(stream: &TcpStream) {
 pub fn counted<S>(
     service: S,
     connections: Connections,
+    protocol: Protocol,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 where
     S: ServiceFactory<Tcp, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()>,
 {
     apply_fn_factory(service, move |stream: TcpStream, service: &S::Service| {
-        let (tcp, shared) = Tcp::new(stream, connections.clone());
+        let (tcp, shared) = Tcp::new(stream, connections.clone(), protocol);
         Counted { stage: Stage::Served(Box::pin(service.call(tcp))), shared }
     })
 }
@@ -241,10 +257,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_task_of_a_connection_waits_for_its_end_whatever_has_it() {
-        let connections = Connections::at_most(9);
+        let connections = Connections::at_most(9, Metrics::default());
         for is_stream in [true, false] {
             let (_there, here) = pair().await;
-            let (tcp, shared) = Tcp::new(here, connections.clone());
+            let (tcp, shared) = Tcp::new(here, connections.clone(), Protocol::Http);
             let goes_on = is_stream.then(|| Box::pin(ready(())) as GoesOn);
             let stage = Stage::Served(Box::pin(ready(Ok(goes_on))));
             let local = tokio::task::LocalSet::new();
@@ -264,11 +280,11 @@ mod tests {
 
     #[test]
     fn with_a_small_limit_too_one_freed_place_ends_being_full() {
-        let connections = Connections::at_most(1);
+        let connections = Connections::at_most(1, Metrics::default());
         for _ in 0..2 {
-            connections.add();
+            connections.add(Protocol::Http);
             assert!(connections.0.is_full.load(Ordering::Relaxed));
-            connections.remove();
+            connections.remove(Protocol::Http);
             assert!(!connections.0.is_full.load(Ordering::Relaxed));
         }
     }

@@ -15,6 +15,7 @@ use super::recovery;
 use crate::app::App;
 use crate::error::Error;
 use crate::events::{ControlEvent, End, Ending, HandOver, StreamId};
+use crate::metrics::Metrics;
 use crate::transports::commands::{Answer, Obeyed, Opening, SignIn};
 use crate::transports::control_event::control_event;
 use crate::transports::json::from_object;
@@ -36,7 +37,8 @@ const MAX_WEIGHT: usize = 16;
 pub struct UserSockets(App);
 
 /// Why a client may not connect: the sentence of the error, and in `data` its code.
-pub fn refuse(error: &Error) -> ConnectError {
+pub fn refuse(metrics: &Metrics, error: &Error) -> ConnectError {
+    metrics.refused(error.code());
     log_fault(error);
     let mut data = json!({ "code": error.code() });
     if let Some(seconds) = error.retry_after() {
@@ -61,7 +63,7 @@ impl UserSockets {
     /// # Errors
     /// Why not.
     pub fn connect<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, ConnectError> {
-        self.sign_in(connect).map_err(|error| refuse(&error))
+        self.sign_in(connect).map_err(|error| refuse(self.0.metrics(), &error))
     }
 
     fn sign_in<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, Error> {
@@ -99,7 +101,7 @@ impl UserSockets {
         let command = match Command::read(&name, &args, &attachments) {
             Ok(command) => command,
             Err(error) => {
-                tell(socket, ack, &Answer::refused(error));
+                tell(app.metrics(), socket, ack, &Answer::refused(error));
                 return None;
             }
         };
@@ -109,14 +111,14 @@ impl UserSockets {
             let weight = if command.is_of_stream() { 1 } else { MAX_WEIGHT };
             return Some(Work::weighing(weight, async move {
                 let answer = turn.obey(&app, &command).await;
-                tell(&socket, ack, &answer);
+                tell(app.metrics(), &socket, ack, &answer);
             }));
         }
         let obeyed = client.obey(&app, &command);
         let weight = if let Ok(Obeyed::Later(doing)) = &obeyed { doing.weight() } else { 1 };
         Some(Work::weighing(weight, async move {
             let answer = finish(&app, obeyed).await;
-            tell(&socket, ack, &answer);
+            tell(app.metrics(), &socket, ack, &answer);
         }))
     }
 
@@ -174,7 +176,8 @@ impl UserSockets {
 }
 
 /// Answers a command. A client that waits for no answer is told only of a refusal.
-fn tell<T: Types>(socket: &Socket<T>, ack: Option<Ack<T>>, answer: &Answer) {
+fn tell<T: Types>(metrics: &Metrics, socket: &Socket<T>, ack: Option<Ack<T>>, answer: &Answer) {
+    answer.count(metrics);
     // Strings, numbers and events always serialize.
     let Ok(argument) = to_raw_value(answer) else { return };
     match (ack, answer) {

@@ -77,7 +77,8 @@ fn serve((sessions, feed): (SocketIo<Echo>, Arc<Feed>), started: &mpsc::Sender<(
         let address = listener.local_addr().unwrap();
         let builder = Server::build().disable_signals().workers(WORKERS);
         let stopping = builder.graceful_shutdown_signal();
-        let (connections, bodies) = (Connections::at_most(1000), Bodies::default());
+        let (connections, bodies) =
+            (Connections::at_most(1000, broker::metrics::Metrics::default()), Bodies::default());
         let callers = Live::new(Callers { origins: Origins::Any, only_this_machine: false });
         let service = move || {
             let app = Echo { feed: Arc::clone(&feed), ..Echo::default() };

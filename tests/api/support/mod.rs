@@ -14,6 +14,7 @@ mod network;
 mod program;
 mod raw;
 mod raw_socket;
+mod scrape;
 mod seen;
 mod server;
 mod session;
@@ -36,6 +37,7 @@ pub use network::Network;
 pub use program::Saying;
 pub use raw::RawStream;
 pub use raw_socket::{RawSocket, bomb, frame, handshake, send_all, text_frame};
+pub use scrape::Scrape;
 pub use seen::{
     change, current_of, insert_big, insert_large, insert_names, kept, listed, missing, move_to, pairs, set_scopes,
     subscribe, text, until_gone, user_with,

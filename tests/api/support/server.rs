@@ -161,6 +161,13 @@ impl TestServer {
         self.listens("mqtts")
     }
 
+    /// The URL at which it serves its metrics.
+    pub fn metrics(&self) -> String {
+        let log = self.log();
+        let (_, rest) = log.split_once("\"metrics\":\"").expect("metrics are served");
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+
     fn listens(&self, scheme: &str) -> String {
         listens(&self.log(), scheme).unwrap_or_else(|| panic!("{scheme} is not served")).to_owned()
     }

@@ -13,6 +13,7 @@ use actix_web::{HttpResponse, web};
 use broker::app::CertificateEnd;
 use broker::config::{Callers, Certificate, Live, Origins};
 use broker::domain::{OriginPattern, TrustedProxies};
+use broker::metrics::Metrics;
 use broker::transports::http::{Bodies, Routes, WebSocket, plain, tls};
 use broker::transports::tcp::{Connections, Handshakes};
 use broker::transports::ws::{Inlet, Message, Opcode, Outlet, Times, Written, frame};
@@ -65,7 +66,7 @@ impl EchoServer {
             actix_web::rt::System::new().block_on(async {
                 let builder = Server::build().disable_signals().workers(1).shutdown_timeout(30);
                 let stopping = builder.graceful_shutdown_signal();
-                let connections = Connections::at_most(MAX_CONNECTIONS);
+                let connections = Connections::at_most(MAX_CONNECTIONS, Metrics::default());
                 let builder = match certificate {
                     None => builder.listen("echo", listener, move || {
                         plain(routes(&bodies), callers.clone(), stopping.clone(), connections.clone())

@@ -139,14 +139,17 @@ impl Client {
         });
         match inserting {
             Ok(inserting) => Ok(Some(Doing::Publish { answer, inserting, topic })),
-            Err(error) => match answer.and_then(|_| reasons::ends(&error, self.version)) {
-                Some(reason) => Err(End::Told(reason, None)),
-                None => {
-                    let reason = reasons::of_publish(&error);
-                    log::not_taken(&self.principal, topic.as_deref(), reason);
-                    Ok(Some(Doing::NotInserted { answer, reason }))
+            Err(error) => {
+                self.app.metrics().refused(error.code());
+                match answer.and_then(|_| reasons::ends(&error, self.version)) {
+                    Some(reason) => Err(End::Told(reason, None)),
+                    None => {
+                        let reason = reasons::of_publish(&error);
+                        log::not_taken(&self.principal, topic.as_deref(), reason);
+                        Ok(Some(Doing::NotInserted { answer, reason }))
+                    }
                 }
-            },
+            }
         }
     }
 
