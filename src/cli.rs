@@ -7,6 +7,7 @@ mod export;
 mod failure;
 mod health;
 mod print;
+mod support;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -49,6 +50,8 @@ pub enum Tool {
     Export(export::Export),
     /// Print the man page, in the format of man(7).
     Man,
+    /// Write a bundle for whoever helps with a problem, without secrets.
+    Support(support::Support),
 }
 
 /// What the command line asks for.
@@ -101,6 +104,7 @@ impl Tool {
             Self::Completions(completions) => completions.run(Cli::command()),
             Self::Health(health) => health.run(),
             Self::Man => print::man(Cli::command()),
+            Self::Support(support) => support.run(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! that worker. Anybody can cause a line, by sending garbage to a port.
 
 mod limits;
+mod request_id;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -25,6 +26,7 @@ use crate::config::LogFormat;
 use limits::{Limits, OF_THE_LOG};
 
 pub use limits::{ACCESS, ADMIN};
+pub use request_id::RequestId;
 
 /// How many lines may wait to be written. Further ones are dropped.
 const QUEUE: usize = 4096;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use broker::cli::{Command, Failure};
 use broker::config::Config;
-use broker::log::{self, Log};
+use broker::log::{self, Log, RequestId};
 use broker::server::{Reload, Server, StartError, log_filter};
 use broker::store::OPENING_THREAD;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -95,7 +95,8 @@ fn log_panics() {
         // A panic of this thread is a damaged database, which the error that follows explains.
         if thread.name() != Some(OPENING_THREAD) {
             let place = panic.location().map(ToString::to_string);
-            tracing::error!(thread = thread.name(), place, why = panic.payload_as_str(), "panicked");
+            let (why, request_id) = (panic.payload_as_str(), RequestId::current());
+            tracing::error!(thread = thread.name(), place, why, request_id = request_id.as_deref(), "panicked");
         }
     }));
 }

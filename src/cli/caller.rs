@@ -66,7 +66,11 @@ impl Caller {
         })
     }
 
-    fn flags(&self) -> Result<Flags, Failure> {
+    /// The flags of the server, as far as its file and the variables have them.
+    ///
+    /// # Errors
+    /// [`Failure::Misused`] if they are wrong.
+    pub fn flags(&self) -> Result<Flags, Failure> {
         flags_of_server(self.config.as_deref()).map_err(Failure::Misused)
     }
 

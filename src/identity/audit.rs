@@ -6,7 +6,7 @@
 
 use crate::domain::{ClientAddress, Username};
 use crate::error::Error;
-use crate::log;
+use crate::log::{self, RequestId};
 use crate::metrics::Metrics;
 
 /// The kinds of authentication.
@@ -71,6 +71,7 @@ pub struct Visit {
     door: Door,
     user: Option<Username>,
     from: ClientAddress,
+    request_id: Option<RequestId>,
     is_told: bool,
 }
 
@@ -80,7 +81,7 @@ const REUSED: &str = "refresh_token_reused";
 impl Visit {
     /// Begins an attempt. `user` is the claimed username, if it is a valid name.
     pub fn at(metrics: &Metrics, door: Door, user: Option<Username>, from: ClientAddress) -> Self {
-        Self { metrics: metrics.clone(), door, user, from, is_told: false }
+        Self { metrics: metrics.clone(), door, user, from, request_id: RequestId::current(), is_told: false }
     }
 
     /// Lets somebody try who claims a name, and logs the result. An invalid name is nobody's, so it is refused without
@@ -137,7 +138,8 @@ impl Visit {
         self.metrics.signed_in(door, outcome);
         let user = self.user.as_ref().map(Username::as_str);
         let what = if outcome == "ok" { "let in" } else { "not let in" };
-        tracing::info!(target: log::ACCESS, door, user, address = %self.from, outcome, "{what}");
+        let request_id = self.request_id.as_deref();
+        tracing::info!(target: log::ACCESS, door, user, address = %self.from, outcome, request_id, "{what}");
     }
 }
 
@@ -159,18 +161,29 @@ pub struct Act {
     user: Option<Username>,
     is_by_owner: bool,
     from: ClientAddress,
+    request_id: Option<RequestId>,
     is_told: bool,
 }
 
 impl Act {
     /// Begins an admin's action: `what` is to be `done`, as in `user revoked`. `user` is written if it is a valid name.
     pub fn on(user: &str, what: &'static str, done: &'static str, from: ClientAddress) -> Self {
-        Self { what, done, user: Username::parse(user).ok(), is_by_owner: false, from, is_told: false }
+        Self::begin(Username::parse(user).ok(), what, done, false, from)
     }
 
     /// Begins an action of a user on their own account.
     pub fn by_owner(user: &Username, what: &'static str, done: &'static str, from: ClientAddress) -> Self {
-        Self { what, done, user: Some(user.clone()), is_by_owner: true, from, is_told: false }
+        Self::begin(Some(user.clone()), what, done, true, from)
+    }
+
+    fn begin(
+        user: Option<Username>,
+        what: &'static str,
+        done: &'static str,
+        is_by_owner: bool,
+        from: ClientAddress,
+    ) -> Self {
+        Self { what, done, user, is_by_owner, from, request_id: RequestId::current(), is_told: false }
     }
 
     /// Logs the result, and returns it.
@@ -182,13 +195,13 @@ impl Act {
     fn tell(&mut self, outcome: &'static str) {
         self.is_told = true;
         let Self { what, done, from, .. } = self;
-        let user = self.user.as_ref().map(Username::as_str);
+        let (user, request_id) = (self.user.as_ref().map(Username::as_str), self.request_id.as_deref());
         let not = if outcome == "ok" { "" } else { "not " };
         if self.is_by_owner {
             // Any user can cause it, so it is limited as attempts are.
-            tracing::info!(target: log::ACCESS, door = "account", user, address = %from, outcome, "{what} {not}{done}");
+            tracing::info!(target: log::ACCESS, door = "account", user, address = %from, outcome, request_id, "{what} {not}{done}");
         } else {
-            tracing::info!(target: log::ADMIN, user, address = %from, outcome, "{what} {not}{done}");
+            tracing::info!(target: log::ADMIN, user, address = %from, outcome, request_id, "{what} {not}{done}");
         }
     }
 }

@@ -18,6 +18,7 @@ use super::ws::{self, Compression, Settings, Times};
 use crate::app::App;
 use crate::domain::{ClientAddress, Network};
 use crate::identity::Principal;
+use crate::log::RequestId;
 use crate::metrics::Protocol;
 
 /// What a worker serves connections with.
@@ -48,13 +49,19 @@ impl MqttWorker {
             has_frames: false,
         };
         let Self { app, memory, open, newcomers } = self;
-        Box::pin(ws::run(stream.into_duplex(), Vec::new(), Bytes::new(), settings, |mut inlet, outlet| {
-            inlet.set_memory(memory.of_stranger(from));
-            let place = open.add(&outlet);
-            let displaced = newcomers.begin(from.network()).displaced();
-            let memory = Box::new(move |principal: &Principal| memory.of_user(principal));
-            place.with(mqtt::serve(app, (inlet, outlet), from, displaced, memory))
-        }))
+        Box::pin(RequestId::random().around(ws::run(
+            stream.into_duplex(),
+            Vec::new(),
+            Bytes::new(),
+            settings,
+            |mut inlet, outlet| {
+                inlet.set_memory(memory.of_stranger(from));
+                let place = open.add(&outlet);
+                let displaced = newcomers.begin(from.network()).displaced();
+                let memory = Box::new(move |principal: &Principal| memory.of_user(principal));
+                place.with(mqtt::serve(app, (inlet, outlet), from, displaced, memory))
+            },
+        )))
     }
 }
 

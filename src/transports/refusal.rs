@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::error::Error;
+use crate::log::RequestId;
 
 /// A refusal, as every transport of our own tells it.
 #[derive(Serialize)]
@@ -34,6 +35,7 @@ impl<'a> Refusal<'a> {
 /// The one place that logs server faults; the client gets no details.
 pub fn log_fault(error: &Error) {
     if matches!(error, Error::Storage(_) | Error::Damaged(_) | Error::Internal(_)) {
-        tracing::error!(%error, "a request failed");
+        let request_id = RequestId::current();
+        tracing::error!(%error, request_id = request_id.as_deref(), "a request failed");
     }
 }

@@ -50,6 +50,7 @@ mod race;
 mod readyz;
 mod refresh;
 mod remove;
+mod request_id;
 mod revoke_user;
 mod sessions;
 mod sign_up;

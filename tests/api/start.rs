@@ -1,5 +1,6 @@
 //! Guards how the server starts, what it says then, and how it ends.
 
+mod bundle;
 mod config;
 mod damage;
 mod database;

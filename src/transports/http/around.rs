@@ -1,4 +1,4 @@
-//! Middleware around every request: the caller check, the headers of every answer, the answer for a handler that
+//! Middleware around every request: its id, the caller check, the headers of every answer, the answer for a handler that
 //! panics, and the access log.
 
 use std::future::{Future, ready};
@@ -24,9 +24,10 @@ use super::endpoint::Endpoint;
 use super::protection::Protection;
 use super::request::{is_encrypted, no_services};
 use super::socket::Socket;
-use super::{callers, reply};
+use super::{callers, reply, request_id};
 use crate::config::{Callers, Live};
 use crate::error::Error;
+use crate::log::RequestId;
 
 /// Answers preflights, handles other requests, and completes the answer.
 pub fn around<S, B>(
@@ -43,6 +44,7 @@ where
     let checked = callers.as_deref().ok_or_else(no_services).and_then(|callers| callers::check(callers, &request));
     let refused = checked.as_ref().err().map(reply::refusal);
     let finish = Finish::of(&request, callers, refused.is_some(), began);
+    let id = finish.id.clone();
     let is_preflight = request.method() == Method::OPTIONS;
     if let Some(socket) = &finish.socket {
         socket.heads().request();
@@ -51,13 +53,14 @@ where
     let answering = if let Some(answer) = at_once {
         Either::Left(ready(Ok(request.into_response(answer).map_into_right_body())))
     } else {
-        Either::Right(service.call(request).map_ok(ServiceResponse::map_into_left_body))
+        Either::Right(id.within(|| service.call(request)).map_ok(ServiceResponse::map_into_left_body))
     };
-    finish.after(answering)
+    id.around(finish.after(answering))
 }
 
 /// Completes an answer.
 struct Finish {
+    id: RequestId,
     began: Instant,
     /// What counts requests that no route is for.
     elsewhere: Option<Endpoint>,
@@ -76,14 +79,14 @@ impl Finish {
         let socket = request.conn_data::<Socket>().cloned();
         let (cors, protection) =
             (Cors::of(request, is_refused), Protection::of(request, is_encrypted(request.request())));
-        Self { began, elsewhere, log, cors, protection, callers, socket }
+        Self { id: request_id::of(request), began, elsewhere, log, cors, protection, callers, socket }
     }
 
     async fn after<B: MessageBody>(
         self,
         answering: impl Future<Output = Result<ServiceResponse<B>, ActixError>>,
     ) -> Result<ServiceResponse<Answer<B>>, ActixError> {
-        let end = self.socket.clone().map(End);
+        let (end, id) = (self.socket.clone().map(End), self.id.clone());
         match answering.await {
             Ok(mut response) => {
                 let endpoint = response.request().app_data::<Endpoint>().or(self.elsewhere.as_ref());
@@ -96,7 +99,7 @@ impl Finish {
                     head.no_chunking(true);
                     head.set_connection_type(ConnectionType::Close);
                 }
-                Ok(response.map_body(|_, body| Answer { body, end }))
+                Ok(response.map_body(|_, body| Answer { body, end, id }))
             }
             // A handler panicked, and the log has the details. The request is gone with it; the answer is completed
             // like others, so that a page can read it.
@@ -104,7 +107,7 @@ impl Finish {
                 let mut response = reply::refusal(&Error::Internal(String::new()));
                 self.count(self.elsewhere.as_ref(), &response);
                 self.complete(response.status(), response.headers_mut());
-                let response = response.map_body(|_, body| Answer { body, end }).map_into_boxed_body();
+                let response = response.map_body(|_, body| Answer { body, end, id }).map_into_boxed_body();
                 Err(InternalError::from_response("a handler panicked", response).into())
             }
         }
@@ -119,13 +122,14 @@ impl Finish {
     }
 
     fn complete(self, status: StatusCode, headers: &mut HeaderMap) {
-        let Self { log, cors, protection, callers, .. } = self;
+        let Self { id, log, cors, protection, callers, .. } = self;
+        request_id::answer(&id, headers);
         if let Some(callers) = callers {
             cors.answer(&callers, headers);
         }
         protection.answer(headers);
         if let Some(log) = log {
-            log.write(status.as_u16());
+            log.write(status.as_u16(), &id);
         }
     }
 }
@@ -136,6 +140,7 @@ pin_project! {
         #[pin]
         body: B,
         end: Option<End>,
+        id: RequestId,
     }
 }
 
@@ -156,7 +161,8 @@ impl<B: MessageBody> MessageBody for Answer<B> {
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, B::Error>>> {
-        self.project().body.poll_next(context)
+        let answer = self.project();
+        answer.id.within(|| answer.body.poll_next(context))
     }
 }
 
@@ -173,8 +179,8 @@ impl Log {
         Self { started, method: request.method().clone(), path: request.path().to_owned() }
     }
 
-    fn write(self, status: u16) {
+    fn write(self, status: u16, request_id: &str) {
         let Self { started, method, path } = self;
-        tracing::debug!(%method, path, status, micros = started.elapsed().as_micros() as u64, "request");
+        tracing::debug!(%method, path, status, micros = started.elapsed().as_micros() as u64, request_id, "request");
     }
 }

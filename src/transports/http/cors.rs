@@ -12,7 +12,8 @@ use crate::config::Callers;
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const ALLOWED_HEADERS: &str =
     "authorization, content-type, last-event-id, idempotency-key, if-match, if-none-match, broker-stream";
-const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream, date");
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("retry-after, idempotency-replayed, broker-stream, x-request-id, date");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// Seconds for which a browser may cache a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");

@@ -24,6 +24,7 @@ mod protection;
 mod query;
 mod reply;
 mod request;
+mod request_id;
 mod routes;
 mod service;
 mod session;

@@ -16,9 +16,10 @@ use tokio::time::timeout;
 use super::heads::Heads;
 use super::limits::LINGER;
 use super::protection::Protection;
-use super::reply;
+use super::{reply, request_id};
 use crate::config::Callers;
 use crate::error::Error;
+use crate::log::RequestId;
 use crate::transports::tcp::{GoesOn, Stream};
 
 /// A connection as actix sees it, until it leaves. Afterwards this reads as closed and discards writes.
@@ -98,6 +99,7 @@ impl Socket {
         let mut headers = HeaderMap::new();
         self.0.heads.cors().answer(callers, &mut headers);
         Protection::default().answer(&mut headers);
+        request_id::answer(&RequestId::random(), &mut headers);
         let refusal = reply::bare_refusal(error, &headers);
         let stream = self.0.stream.take();
         // In the middle of another answer nothing can be sent.

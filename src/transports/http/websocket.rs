@@ -16,6 +16,7 @@ use super::socket::{Left, Onward, Socket};
 use crate::config::{Callers, Live};
 use crate::domain::ClientAddress;
 use crate::error::Error;
+use crate::log::RequestId;
 use crate::transports::open_sockets::OpenSockets;
 use crate::transports::ws::{self, Compression, Handshake, Inlet, Outlet, Refusal, Settings, Times};
 
@@ -90,8 +91,10 @@ impl WebSocket {
         }
         let compression = if may_compress { handshake.compression() } else { Compression::default() };
         let settings = Settings { max_message_bytes, compression, times, has_frames: true };
+        // What is logged of the connection has the id of its request, which the client knows.
+        let request_id = RequestId::current().unwrap_or_else(RequestId::random);
         let leaves_to = Box::new(move |left: Left| {
-            Onward::Leaves(Box::pin(ws::run(
+            Onward::Leaves(Box::pin(request_id.around(ws::run(
                 left.stream.into_duplex(),
                 left.head,
                 left.received,
@@ -101,7 +104,7 @@ impl WebSocket {
                     let place = open.add(&outlet);
                     place.with(application(inlet, outlet))
                 },
-            )))
+            ))))
         });
         response.body(LeavingBody::new(&socket, leaves_to))
     }

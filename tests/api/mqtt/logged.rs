@@ -47,3 +47,19 @@ async fn what_is_refused_and_how_connections_end_is_logged_at_the_level_debug() 
     drop(client(&server, 5, "lamp", &alice).await);
     says(&server, &["alice", "lamp", "an MQTT client has gone"]).await;
 }
+
+#[tokio::test]
+async fn each_connection_has_an_id_in_its_lines() {
+    let (server, alice) = server_with(&[]).await;
+    for _ in 0..2 {
+        drop(client(&server, 5, "lamp", &alice).await);
+    }
+    let ids = || -> Vec<String> {
+        let log = server.log();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let gone = lines.filter(|line| line["message"] == "an MQTT client has gone");
+        gone.map(|line| line["request_id"].as_str().unwrap().to_owned()).collect()
+    };
+    super::super::support::eventually("both to have gone", || ids().len() == 2).await;
+    assert_ne!(ids()[0], ids()[1]);
+}
