@@ -36,6 +36,9 @@ ip iproute2
 promtool prometheus
 mosquitto_pub mosquitto-clients
 systemd-analyze systemd
+debootstrap debootstrap
+dpkg-shlibdeps dpkg-dev
+strip binutils
 WebKitWebDriver webkit2gtk-driver
 Xvfb xvfb
 END
@@ -99,6 +102,9 @@ if ! cmp --silent tests/requirements.txt target/python/installed.txt; then
   target/python/bin/pip install --quiet --only-binary :all: -r tests/requirements.txt
   cp tests/requirements.txt target/python/installed.txt
 fi
+
+# What makes the Debian package.
+[ -x target/ci/bin/cargo-deb ] || cargo install --quiet --locked --debug --root target/ci --version 3.8.0 cargo-deb
 
 # Most tests spend most of their time waiting: for a server, for a reader, for a stream that must be gone for five seconds.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}

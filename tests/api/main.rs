@@ -43,6 +43,7 @@ mod metrics;
 mod model;
 mod mqtt;
 mod ntp;
+mod package;
 mod password_reset;
 mod power_loss;
 mod presence;
