@@ -26,6 +26,8 @@ const PIECE_BYTES: usize = 128 << 10;
 const PIECES: usize = 4;
 /// How long a client may take nothing of a backup. Meanwhile the journal is kept, which takes room on the disk.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// How long the reason of a failure may take to be sent.
+const SENT_WITHIN: Duration = Duration::from_millis(300);
 /// How long a full channel is left alone.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -99,7 +101,8 @@ impl Backups {
                 let why = why.to_string();
                 let _ = tar.add(BACKUP_FAILED, why.len() as u64, &mut why.as_bytes());
                 let _ = tar.flush();
-                // The answer is cut off, so that nobody takes it for whole.
+                // The answer is cut off, so that nobody takes it for whole. What has not been sent by then is lost with it.
+                thread::sleep(SENT_WITHIN);
                 let _ = pieces.blocking_send(Err(Error::Internal("a backup could not be made".to_owned())));
             }
         }

@@ -26,6 +26,7 @@ const REFUSAL_BYTES: u64 = 4096;
 /// Where the server is, and the admin token. What is not given here is what the configuration file and the variables of the server say, so
 /// that a command beside the server needs nothing more.
 #[derive(Args, Clone, Debug)]
+#[command(rename_all = "snake_case")]
 pub struct Caller {
     /// Configuration file of the server.
     #[arg(long, env = "BROKER_CONFIG")]

@@ -81,10 +81,11 @@ async fn on_a_nearly_full_disk_a_backup_is_refused_and_inserts_go_on() {
     alice.insert("after", json!(2)).await;
     assert!(server.log().contains("a backup is given up"));
     // The target may be full as well.
+    let Some(disk) = LoopDisk::create(home.path(), "target", 16) else { return };
     let to = disk.path().join("backup");
-    let (other, large) = (TestServer::start().await, json!("x".repeat(500_000)));
+    let (other, large) = (TestServer::start().await, json!("x".repeat(90_000)));
     let bob = other.user("bob", "acme").await;
-    for number in 0..120 {
+    for number in 0..300 {
         bob.insert(&format!("large{number}"), large.clone()).await;
     }
     let (to, of_server) = (format!("--to={}", to.display()), super::of_server(&other));
