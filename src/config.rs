@@ -15,6 +15,7 @@ mod values;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use channels::DEFAULT_AUTH_KEY;
 use flags::{
@@ -91,6 +92,8 @@ pub struct Config {
     pub ntp_servers: Vec<String>,
     /// Whether the servers are trusted however far their time is from the local clock and the database.
     pub accept_clock_step: bool,
+    /// Over which time clients are sent elsewhere and streams end, when the server is asked to stop.
+    pub drain_for: Duration,
     /// Flags that are set, but have no effect because of others.
     pub idle: Vec<&'static str>,
     /// The format of the log.
@@ -286,6 +289,7 @@ impl Config {
             mqtt,
             ntp_servers: ntp_servers(&flags.ntp_servers)?,
             accept_clock_step: flags.accept_clock_step,
+            drain_for: flags.drain_for,
             idle,
             log_format: flags.log_format,
             log: flags.log,

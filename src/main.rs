@@ -14,7 +14,7 @@ use std::sync::Arc;
 use broker::cli::{Command, Failure};
 use broker::config::Config;
 use broker::log::{self, Log, RequestId};
-use broker::server::{Reload, Server, StartError, log_filter};
+use broker::server::{Inherited, Reload, Server, StartError, log_filter};
 use broker::store::OPENING_THREAD;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
@@ -63,6 +63,8 @@ fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     // All files hold hashes, keys or certificates, so only the server's own user may read them. sled and the ACME cache
     // would make their files readable to everybody.
     umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Before there is another thread.
+    let inherited = Inherited::take().map_err(Failure::Misused)?;
     raise_descriptor_limit();
     log_panics();
     // A lack of threads passes, so it is no wrong flag: the service manager starts Broker again.
@@ -71,7 +73,7 @@ fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     let reload = Reload { filter: started.filter(), read: Arc::new(read_again) };
     *log = Some(started);
     actix_web::rt::System::new().block_on(async {
-        let server = Server::start(config, reload).await.map_err(|error| match error {
+        let server = Server::start(config, reload, inherited).await.map_err(|error| match error {
             StartError::Config(why) => Failure::Misused(why),
             other => Failure::Failed(other.to_string()),
         })?;

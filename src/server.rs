@@ -2,9 +2,11 @@
 
 mod archiver;
 mod check;
+mod inherited;
 mod listen;
 mod reload;
 mod start_error;
+mod stop;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use actix_server::{Server as Listener, ServerHandle};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::app::{Backups, CertificateEnd, Events, Health, MqttSessions, MqttStats, Phase, Services, Shares};
@@ -28,8 +30,10 @@ use crate::writer::{Failure, Writer};
 use archiver::Archiver;
 use listen::{Listening, listen, listen_to_scrapes};
 use reload::Running;
+use stop::{Signals, drain};
 
 pub use check::{check, log_filter};
+pub use inherited::Inherited;
 pub use reload::Reload;
 pub use start_error::StartError;
 
@@ -54,20 +58,25 @@ pub struct Server {
     services: Services,
     failure: Failure,
     background: Vec<JoinHandle<()>>,
-    /// SIGTERM and SIGINT.
-    signals: [std::io::Result<Signal>; 2],
+    signals: Signals,
+    /// Over which time streams are ended when the server is asked to stop.
+    drain_for: Duration,
 }
 
 impl Server {
-    /// Checks that the settings fit together, opens the database, starts the writer, and listens.
+    /// Checks that the settings fit together, opens the database, starts the writer, and listens: on the sockets that the process was
+    /// started with, and where there are none on its own.
     ///
     /// # Errors
     /// [`StartError`]. Its message says what is wrong.
-    pub async fn start(config: Config, reload: Reload) -> Result<Self, StartError> {
+    pub async fn start(config: Config, reload: Reload, inherited: Inherited) -> Result<Self, StartError> {
         check(&config).map_err(StartError::Config)?;
+        if config.callers.only_this_machine {
+            inherited.check_loopback().map_err(StartError::Config)?;
+        }
         // The handlers come before what takes long, so that a signal during the start is not lost. SIGHUP makes the server read
         // its configuration again (`reload`), and certificates (`tls`).
-        let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let signals = Signals::new();
         let hangup = signal(SignalKind::hangup());
         let running = Running::of(&config);
         // A write beyond a file size limit must fail with an error, and not end the process silently.
@@ -160,7 +169,7 @@ impl Server {
         };
 
         let Listening { addresses, http, certificate } =
-            listen(&config.listen, config.host, services.clone(), core.sockets.clone())?;
+            listen(&config.listen, config.host, services.clone(), core.sockets.clone(), inherited)?;
         let (metrics, metrics_address) = match config.metrics {
             Some(wanted) => {
                 listen_to_scrapes(wanted, services.clone()).map(|(metrics, url)| (Some(metrics), Some(url)))?
@@ -187,25 +196,36 @@ impl Server {
             database = %core.store.path().display(),
             "listening"
         );
-        Ok(Self { http, metrics, core, archiver, services, failure, background, signals })
+        let drain_for = config.drain_for;
+        Ok(Self { http, metrics, core, archiver, services, failure, background, signals, drain_for })
     }
 
-    /// Serves until SIGTERM or SIGINT. Then it ends the streams, finishes the running requests, and closes the
-    /// database.
+    /// Serves until SIGTERM or SIGINT. Then it drains, if it has time for that, ends the streams, finishes the running requests, and
+    /// closes the database. Another signal ends the draining.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database failed, so that no further commit can be promised; [`Error::Internal`] if the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { http, metrics, core, archiver, services, mut failure, mut background, signals, .. } = self;
+        let Self { http, metrics, core, archiver, services, mut failure, mut background, mut signals, drain_for } =
+            self;
         let handle = http.handle();
         let metrics = metrics.map(|metrics| (metrics.handle(), tokio::task::spawn_local(metrics)));
         let mut serving = tokio::task::spawn_local(http);
-        notify(NotifyState::Ready);
+        notify(&[NotifyState::Ready]);
         background.extend(watchdog(core.writer.clone()));
 
+        let asked = async {
+            signals.next().await;
+            if !drain_for.is_zero() {
+                tokio::select! {
+                    () = drain(&services.health, &core.hub, drain_for) => {}
+                    () = signals.next() => tracing::info!("asked once more to stop"),
+                }
+            }
+        };
         let ended = tokio::select! {
-            () = asked_to_stop(signals) => Ok(()),
+            () = asked => Ok(()),
             error = failure.reason() => {
                 tracing::error!(%error, "the database failed: stopping, so that a restart finds what is on disk");
                 Err(error)
@@ -213,7 +233,9 @@ impl Server {
             ended = &mut serving => Err(Error::Internal(format!("the listener ended: {ended:?}"))),
         };
         services.health.enter(Phase::Stopping);
-        notify(NotifyState::Stopping);
+        if drain_for.is_zero() || ended.is_err() {
+            notify(&[NotifyState::Stopping]);
+        }
         background.iter().for_each(JoinHandle::abort);
         stop(&core, archiver, handle).await;
         if let Some((handle, metrics)) = metrics {
@@ -244,23 +266,9 @@ async fn stop(core: &Core, archiver: Archiver, handle: ServerHandle) {
     tracing::info!("stopped");
 }
 
-async fn asked_to_stop(signals: [std::io::Result<Signal>; 2]) {
-    let [terminate, interrupt] = signals.map(|signal| async move {
-        match signal {
-            Ok(mut signal) => drop(signal.recv().await),
-            // Without a handler, this signal ends the process at once, which loses nothing either.
-            Err(_) => std::future::pending().await,
-        }
-    });
-    tokio::select! {
-        () = terminate => {}
-        () = interrupt => {}
-    }
-}
-
 /// Tells systemd, if the server runs under it.
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd could not be told");
     }
 }
@@ -270,7 +278,7 @@ fn watchdog(writer: Writer) -> Option<JoinHandle<()>> {
     let every = sd_notify::watchdog_enabled()? / 2;
     Some(tokio::task::spawn_local(async move {
         while writer.ping().await.is_ok() {
-            notify(NotifyState::Watchdog);
+            notify(&[NotifyState::Watchdog]);
             tokio::time::sleep(every).await;
         }
     }))

@@ -34,6 +34,8 @@ prlimit util-linux
 fsfreeze util-linux
 ip iproute2
 promtool prometheus
+nginx nginx
+haproxy haproxy
 mosquitto_pub mosquitto-clients
 systemd-analyze systemd
 debootstrap debootstrap

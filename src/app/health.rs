@@ -2,10 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use crate::error::Error;
@@ -32,14 +31,14 @@ pub struct Health(Arc<Inner>);
 
 struct Inner {
     since: Instant,
-    phase: AtomicU8,
+    phase: watch::Sender<Phase>,
     /// When the writer was asked last, and whether it came round. Who asks meanwhile waits for that answer.
     round: Mutex<Option<(Instant, Result<(), Error>)>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        let (since, phase, round) = (Instant::now(), AtomicU8::new(Phase::Serving as u8), Mutex::default());
+        let (since, phase, round) = (Instant::now(), watch::Sender::new(Phase::Serving), Mutex::default());
         Self(Arc::new(Inner { since, phase, round }))
     }
 }
@@ -52,16 +51,18 @@ impl Health {
 
     /// The server goes over to another phase.
     pub fn enter(&self, phase: Phase) {
-        self.0.phase.store(phase as u8, Ordering::Release);
+        self.0.phase.send_replace(phase);
     }
 
     /// What the server is about to do.
     pub fn phase(&self) -> Phase {
-        match self.0.phase.load(Ordering::Acquire) {
-            0 => Phase::Serving,
-            1 => Phase::Draining,
-            _ => Phase::Stopping,
-        }
+        *self.0.phase.borrow()
+    }
+
+    /// Resolves once the server is about to stop.
+    pub async fn leaving(&self) {
+        // The sender is in `self`, so it exists.
+        let _ = self.0.phase.subscribe().wait_for(|phase| *phase != Phase::Serving).await;
     }
 
     /// Whether new clients are welcome. A full disk is no reason to send them away: reads work.
@@ -92,6 +93,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicU8, Ordering};
 
     use futures_util::future::join_all;
 

@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
@@ -147,6 +149,10 @@ pub struct Flags {
     /// in the database. For one start.
     #[arg(long, env = "BROKER_ACCEPT_CLOCK_STEP", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock_step: bool,
+    /// Seconds from the wish that the server stops to its end, in which clients are sent elsewhere and streams end one after the other;
+    /// 0 ends them at once.
+    #[arg(long, env = "BROKER_DRAIN_FOR", default_value = "0", value_parser = clap::value_parser!(u64).range(..=3600).map(Duration::from_secs))]
+    pub drain_for: Duration,
     /// Format of the log.
     #[arg(long, env = "BROKER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -262,6 +263,11 @@ impl Hub {
             all.add(survey.await.unwrap_or_default());
         }
         all
+    }
+
+    /// Ends the streams that there are now, one after the other within this time. Others may be opened meanwhile.
+    pub fn drain(&self, within: Duration) {
+        self.0.registry.drain(within);
     }
 
     /// Whether the hub was closed.

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -43,7 +44,10 @@ pub struct Post {
     pub(super) commands: Vec<(Serial, Command)>,
     /// Users that have come to a tenant, or have gone from it.
     pub(super) presence: Vec<(TenantName, Username)>,
-    pub(super) closing: Option<oneshot::Sender<()>>,
+    /// Within how many milliseconds of each other the clients come back, and who waits for the end.
+    pub(super) closing: Option<(u32, oneshot::Sender<()>)>,
+    /// Within which time the streams are to end, one after the other.
+    pub(super) drain: Option<Duration>,
     /// Whoever wants to know what its streams do.
     pub(super) surveys: Vec<oneshot::Sender<Survey>>,
 }
@@ -110,10 +114,15 @@ impl Mailbox {
         lock(&self.post).presence.iter().filter_map(of_tenant).collect()
     }
 
-    /// Every stream is to end. The receiver resolves when the worker has told its clients so.
-    pub fn post_closing(&self) -> oneshot::Receiver<()> {
+    /// Every stream that there is now is to end, one after the other within this time.
+    pub fn post_drain(&self, within: Duration) {
+        self.note(|post| post.drain = Some(within));
+    }
+
+    /// Every stream is to end, and its client to come back within so many milliseconds of the others. The receiver resolves when the worker has told its clients so.
+    pub fn post_closing(&self, spread: u32) -> oneshot::Receiver<()> {
         let (done, closing) = oneshot::channel();
-        self.note(|post| post.closing = Some(done));
+        self.note(|post| post.closing = Some((spread, done)));
         closing
     }
 

@@ -6,6 +6,7 @@
 
 mod channel;
 mod control;
+mod drain;
 mod ending;
 mod filters;
 mod format;

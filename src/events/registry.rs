@@ -12,7 +12,7 @@ mod table;
 use std::cell::Cell;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -26,6 +26,9 @@ pub use grace::{GRACE, GoesOnFor, GoneStream};
 pub use presence::{Crowd, PEOPLE_AT_ONCE, Person, Presence};
 pub use record::Lease;
 use table::Table;
+
+/// Over how many milliseconds the clients of a server that stops come back, at the most. Up to that it is one for each stream.
+const LONGEST_SPREAD: u32 = 30_000;
 
 /// The streams of a hub. Cheap to clone.
 #[derive(Clone, Default)]
@@ -154,9 +157,17 @@ impl Registry {
         lock(&self.0).remove_worker(mailbox.id());
     }
 
-    /// Has every worker end its streams. Each receiver resolves when one of them has.
+    /// Has every worker end its streams. Each receiver resolves when one of them has. The more streams there are, the longer is the time
+    /// over which their clients come back.
     pub fn close(&self) -> Vec<oneshot::Receiver<()>> {
-        lock(&self.0).workers().iter().map(|worker| worker.post_closing()).collect()
+        let table = lock(&self.0);
+        let spread = u32::try_from(table.records()).unwrap_or(u32::MAX).min(LONGEST_SPREAD);
+        table.workers().iter().map(|worker| worker.post_closing(spread)).collect()
+    }
+
+    /// Has every worker end the streams that it has now, one after the other within this time.
+    pub fn drain(&self, within: Duration) {
+        lock(&self.0).workers().iter().for_each(|worker| worker.post_drain(within));
     }
 
     /// Asks every worker what its streams do.

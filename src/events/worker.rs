@@ -1,7 +1,9 @@
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::drain::Drain;
 use super::ending::End;
 use super::hub::Hub;
 use super::mailbox::{Command, Mailbox, Post};
@@ -25,6 +27,9 @@ const GATHER: Duration = Duration::from_millis(2);
 /// It does not wait for less.
 const GATHER_FROM: Duration = Duration::from_micros(100);
 
+/// Within how many milliseconds of each other the clients of streams come back that end one after the other.
+const SPREAD: u32 = 1000;
+
 /// The subscriptions of one thread, and the loops that serve them. A publish wakes one task of each worker, and that task writes to the
 /// connections of its own thread without a lock. To wake each connection's task would cost more than to write to it.
 pub struct Worker<S: Subscriber + ?Sized> {
@@ -35,6 +40,8 @@ pub struct Worker<S: Subscriber + ?Sized> {
     tenants: Rc<Tenants<S>>,
     wheel: Wheel,
     permits: Rc<Permits<TenantName>>,
+    /// The streams that end one after the other, while the server is about to stop.
+    drain: RefCell<Option<Drain>>,
 }
 
 impl<S: ChangeView + ?Sized> Worker<S> {
@@ -44,7 +51,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
         let streams = Rc::new(WorkerStreams::new(hub.store().metrics().add_worker(End::NAMES)));
         let (tenants, wheel) = (Rc::default(), Wheel::new());
         let permits = Permits::new(CATCHING_UP);
-        Self { hub, clock, mailbox, streams, tenants, wheel, permits }
+        Self { hub, clock, mailbox, streams, tenants, wheel, permits, drain: RefCell::default() }
     }
 
     /// Does what the mailbox says, for ever.
@@ -120,7 +127,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
     /// Does what the mailbox says apart from the channels: tells of users that have come or gone, gives the streams of users their new
     /// rights, changes filters and ends streams.
     pub fn drain_mailbox(self: &Rc<Self>) {
-        let Post { changed, ended, commands, presence, closing, surveys, .. } = self.mailbox.take();
+        let Post { changed, ended, commands, presence, closing, drain, surveys, .. } = self.mailbox.take();
         for (tenant, username) in presence {
             if let Some(subscriptions) = self.tenants.get(&tenant) {
                 subscriptions.tell_presence(&username);
@@ -150,8 +157,14 @@ impl<S: ChangeView + ?Sized> Worker<S> {
             // Whoever asked may have gone.
             let _ = wanted.send(survey);
         }
-        if let Some(done) = closing {
-            self.streams.all().iter().for_each(|subscription| subscription.end(End::Stopping));
+        if let Some(within) = drain {
+            // Those of shares go on: the members are clients of their own, and end by themselves.
+            let is_of_client = |one: &Rc<S>| !one.user_streams().username().is_of_shares();
+            let streams = self.streams.all().into_iter().filter(is_of_client).map(|one| one.serial()).collect();
+            *self.drain.borrow_mut() = Some(Drain::new(streams, Instant::now(), within));
+        }
+        if let Some((spread, done)) = closing {
+            self.streams.all().iter().for_each(|subscription| subscription.end(End::stopping(spread)));
             let _ = done.send(());
         }
     }
@@ -186,6 +199,7 @@ impl<S: ChangeView + ?Sized> Worker<S> {
             ticks.tick().await;
             // A stream that was renewed does not end by what was said before.
             self.drain_mailbox();
+            self.end_some();
             for (number, due) in self.wheel.tick().into_iter().enumerate() {
                 if let Some(again) = self.streams.get(due).and_then(|one| one.beat(self.clock.now())) {
                     self.wheel.arm(due, again);
@@ -195,6 +209,12 @@ impl<S: ChangeView + ?Sized> Worker<S> {
                 }
             }
         }
+    }
+
+    /// Ends the streams whose turn has come, while the server is about to stop. They are few at a time, so their clients come back soon.
+    fn end_some(&self) {
+        let due = self.drain.borrow_mut().as_mut().map(|drain| drain.due(Instant::now())).unwrap_or_default();
+        due.into_iter().filter_map(|serial| self.streams.get(serial)).for_each(|one| one.end(End::stopping(SPREAD)));
     }
 
     /// The timers of its subscriptions.

@@ -53,7 +53,7 @@ impl WorkerHandle {
         } else if is_replaced {
             subscription.end(End::Replaced);
         } else if worker.hub().is_closed() {
-            subscription.end(End::Stopping);
+            subscription.end(End::stopping(0));
         } else if guard.user_streams().changes() != changes {
             worker.change_rights(guard.user_streams().username());
         }

@@ -10,6 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use super::inherited::{HTTP, Inherited, MQTT, MQTTS};
 use super::start_error::StartError;
 use crate::app::{App, Services, WeakApp};
 use crate::config::{Listen, Mqtt};
@@ -90,11 +91,17 @@ impl Worker {
     }
 }
 
-/// Listens wherever the configuration says.
+/// Listens wherever the configuration says, or on the sockets that the process was started with.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Sockets) -> Result<Listening, StartError> {
+pub fn listen(
+    listen: &Listen,
+    host: IpAddr,
+    services: Services,
+    sockets: Sockets,
+    mut inherited: Inherited,
+) -> Result<Listening, StartError> {
     let workers = thread::available_parallelism().map_or(2, NonZeroUsize::get).min(MAX_WORKERS);
     let per_worker = connections_per_worker(getrlimit(Resource::Nofile).current, workers);
     let connections = Connections::at_most(per_worker * workers, services.metrics().clone());
@@ -116,11 +123,14 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
         Listen::Http(port) => {
             let service = move || {
                 let Worker { connections, stopping, .. } = of_http.clone();
-                http::plain(routes(&of_http), callers.clone(), stopping, connections)
+                http::plain(routes(&of_http), callers.clone(), (stopping, of_http.services.health.clone()), connections)
             };
-            let (builder, address) = add(builder, "http", SocketAddr::new(host, *port), service)?;
+            let (builder, address) =
+                add(builder, HTTP, sockets_for(HTTP, SocketAddr::new(host, *port), &mut inherited)?, service)?;
             let addresses = Addresses { http: format!("http://{address}"), mqtt: None, mqtts: None };
-            let (builder, addresses) = listen_to_mqtt(builder, addresses, host, mqtt.as_deref(), &worker, None)?;
+            let (builder, addresses) =
+                listen_to_mqtt(builder, addresses, (host, &mut inherited), mqtt.as_deref(), &worker, None)?;
+            inherited.check_used().map_err(StartError::Config)?;
             Ok(Listening { addresses, http: builder.run(), certificate: None })
         }
         Listen::Https(port, certificate) => {
@@ -129,13 +139,21 @@ pub fn listen(listen: &Listen, host: IpAddr, services: Services, sockets: Socket
             let handshakes = Handshakes::new(tls.clone(), OF_HTTPS, &worker.connections);
             let service = move || {
                 let Worker { connections, stopping, .. } = of_http.clone();
-                http::tls(routes(&of_http), callers.clone(), stopping, connections, handshakes.clone())
+                http::tls(
+                    routes(&of_http),
+                    callers.clone(),
+                    (stopping, of_http.services.health.clone()),
+                    connections,
+                    handshakes.clone(),
+                )
             };
-            let (builder, address) = add(builder, "https", SocketAddr::new(host, *port), service)?;
+            let (builder, address) =
+                add(builder, HTTP, sockets_for(HTTP, SocketAddr::new(host, *port), &mut inherited)?, service)?;
             let handshakes = Handshakes::new(tls, OF_MQTTS, &worker.connections);
             let addresses = Addresses { http: format!("https://{address}"), mqtt: None, mqtts: None };
             let (builder, addresses) =
-                listen_to_mqtt(builder, addresses, host, mqtt.as_deref(), &worker, Some(handshakes))?;
+                listen_to_mqtt(builder, addresses, (host, &mut inherited), mqtt.as_deref(), &worker, Some(handshakes))?;
+            inherited.check_used().map_err(StartError::Config)?;
             Ok(Listening { addresses, http: builder.run(), certificate: Some(maintenance) })
         }
     }
@@ -155,38 +173,66 @@ pub fn listen_to_scrapes(wanted: SocketAddr, services: Services) -> Result<(List
 fn listen_to_mqtt(
     mut builder: ServerBuilder,
     mut addresses: Addresses,
-    host: IpAddr,
+    (host, inherited): (IpAddr, &mut Inherited),
     mqtt: Option<&Mqtt>,
     worker: &Worker,
     handshakes: Option<Handshakes>,
 ) -> Result<(ServerBuilder, Addresses), StartError> {
     let Some(mqtt) = mqtt else { return Ok((builder, addresses)) };
-    if let Some(port) = mqtt.port {
+    let plain = sockets_if(MQTT, mqtt.port.map(|port| SocketAddr::new(host, port)), inherited)?;
+    if !plain.is_empty() {
         let worker = worker.clone();
         let service = move || mqtt_tcp::plain(worker.mqtt(), worker.connections.clone());
-        let (with, address) = add(builder, "mqtt", SocketAddr::new(host, port), service)?;
+        let (with, address) = add(builder, MQTT, plain, service)?;
         (builder, addresses.mqtt) = (with, Some(format!("mqtt://{address}")));
     }
-    if let (Some(port), Some(handshakes)) = (mqtt.tls_port, handshakes) {
+    let Some(handshakes) = handshakes else { return Ok((builder, addresses)) };
+    let encrypted = sockets_if(MQTTS, mqtt.tls_port.map(|port| SocketAddr::new(host, port)), inherited)?;
+    if !encrypted.is_empty() {
         let worker = worker.clone();
         let service = move || mqtt_tcp::tls(worker.mqtt(), worker.connections.clone(), handshakes.clone());
-        let (with, address) = add(builder, "mqtts", SocketAddr::new(host, port), service)?;
+        let (with, address) = add(builder, MQTTS, encrypted, service)?;
         (builder, addresses.mqtts) = (with, Some(format!("mqtts://{address}")));
     }
     Ok((builder, addresses))
 }
 
-/// Listens on an address. Returns where that is, if any free port was asked for.
-fn add(
-    builder: ServerBuilder,
+/// The sockets of this name that the process was started with; if there are none, one that listens on an address.
+fn sockets_for(name: &str, wanted: SocketAddr, inherited: &mut Inherited) -> Result<Vec<TcpListener>, StartError> {
+    sockets_if(name, Some(wanted), inherited)
+}
+
+/// The same, of which there are none without an address.
+fn sockets_if(
     name: &str,
-    wanted: SocketAddr,
+    wanted: Option<SocketAddr>,
+    inherited: &mut Inherited,
+) -> Result<Vec<TcpListener>, StartError> {
+    let sockets = inherited.named(name);
+    match wanted {
+        Some(wanted) if sockets.is_empty() => {
+            Ok(vec![bind(wanted).map_err(|error| StartError::Listen(wanted, error))?])
+        }
+        _ => Ok(sockets),
+    }
+}
+
+/// Serves connections of sockets, of which there is at least one. Returns where the first of them is, if any free port was asked for.
+fn add(
+    mut builder: ServerBuilder,
+    name: &str,
+    sockets: Vec<TcpListener>,
     service: impl ServerServiceFactory<TcpStream>,
 ) -> Result<(ServerBuilder, SocketAddr), StartError> {
-    let cannot = |error| StartError::Listen(wanted, error);
-    let listener = bind(wanted).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    Ok((builder.listen(name, listener, service).map_err(cannot)?, address))
+    let mut first = None;
+    let nowhere = SocketAddr::from(([0; 4], 0));
+    for socket in sockets {
+        let address = socket.local_addr().map_err(|error| StartError::Listen(nowhere, error))?;
+        let cannot = |error| StartError::Listen(address, error);
+        builder = builder.listen(name, socket, service.clone()).map_err(cannot)?;
+        first.get_or_insert(address);
+    }
+    Ok((builder, first.unwrap_or(nowhere)))
 }
 
 /// How many connections a worker may have, if the process may have this many descriptors.

@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 use crate::domain::EventId;
 use crate::events::{ControlEvent, End, Reset};
 
-/// How long a server that stops is away, at the least, in milliseconds.
-const RESTARTED_IN: u32 = 1000;
-
 /// What a control event is called, and what it says. `id` is what its reader resumes from. The name begins with `$`, which no event's
 /// name does.
 pub fn control_event(control: &ControlEvent<'_>, id: EventId) -> (Cow<'static, str>, Value) {
@@ -33,7 +30,10 @@ pub fn control_event(control: &ControlEvent<'_>, id: EventId) -> (Cow<'static, s
 
 /// In how many milliseconds a client may come back unchanged; `None` if that is of no use.
 fn retry(why: End) -> Option<u32> {
-    (why == End::Stopping).then_some(RESTARTED_IN)
+    match why {
+        End::Stopping { back_in } => Some(back_in),
+        _ => None,
+    }
 }
 
 fn end_name(why: End) -> Option<&'static str> {
@@ -42,7 +42,7 @@ fn end_name(why: End) -> Option<&'static str> {
         End::Revoked => Some("revoked"),
         End::Replaced => Some("replaced"),
         End::TooManyStreams => Some("limit"),
-        End::Stopping => Some("stopping"),
+        End::Stopping { .. } => Some("stopping"),
         // Nobody is told of these.
         End::Unreadable | End::Behind | End::Gone => None,
     }

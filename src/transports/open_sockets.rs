@@ -60,7 +60,7 @@ impl OpenSockets {
         Place { open: self.clone(), number }
     }
 
-    /// Stops them all, once the server does: each is closed with 1001, after what its client has asked for was answered.
+    /// Stops them all, once the server does: each is closed with 1012, but as its protocol says, after what its client has asked for was answered.
     pub async fn close_when(self, stops: impl Future<Output = ()>) {
         stops.await;
         let table = &mut *self.0.borrow_mut();

@@ -53,6 +53,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rustls_acme", &["tls", "config"]),
     ("sd_notify", &["server"]),
     ("prometheus_client", &["metrics"]),
+    ("listenfd", &["server"]),
     ("x509_parser", &["tls"]),
     ("tracing_subscriber", &["log"]),
     ("tracing_appender", &["log"]),

@@ -3,6 +3,7 @@
 mod support;
 
 mod acme;
+mod activation;
 mod authorization;
 mod backup;
 mod broadcast;
@@ -21,6 +22,7 @@ mod delete_me;
 mod delete_user;
 mod disk_full;
 mod documents;
+mod drain;
 mod end_session;
 mod events;
 mod export;
@@ -47,6 +49,7 @@ mod package;
 mod password_reset;
 mod power_loss;
 mod presence;
+mod proxies;
 mod race;
 mod readyz;
 mod refresh;

@@ -90,7 +90,7 @@ impl Marked {
                     "expired" | "revoked" => 4401,
                     "replaced" => 4410,
                     "limit" => 4409,
-                    _ => 1001,
+                    _ => 1012,
                 };
                 assert!(code == Some(expected) && !socket.has_unread(), "{code:?}");
             }

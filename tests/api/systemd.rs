@@ -66,6 +66,26 @@ async fn readiness_is_told_once_it_serves_and_stopping_when_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn systemd_is_told_for_how_long_a_server_drains_that_is_then_alive_until_its_end() {
+    let systemd = Systemd::new();
+    let directory = Arc::clone(&systemd.directory);
+    let flags = ["--drain_for=3".to_owned()];
+    let server = TestServer::try_start(directory, move |directory| service(directory, "WATCHDOG_USEC=1000000", &flags));
+    let mut server = server.await.unwrap();
+    assert_eq!(systemd.hears().await, "READY=1");
+    server.signal("TERM");
+    let told = loop {
+        let told = systemd.hears().await;
+        if told != "WATCHDOG=1" {
+            break told;
+        }
+    };
+    assert_eq!(told, "STOPPING=1\nEXTEND_TIMEOUT_USEC=23000000");
+    assert_eq!(systemd.hears().await, "WATCHDOG=1", "systemd would kill it");
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
 async fn readiness_is_not_told_by_a_server_that_cannot_start() {
     let systemd = Systemd::new();
     let first = systemd.start("").await;
@@ -107,14 +127,20 @@ async fn a_watchdog_that_is_another_process_s_hears_nothing() {
 }
 
 fn unit() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("broker.service");
+    file("broker.service")
+}
+
+fn file(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     assert!(path.is_file(), "there is no {}", path.display());
     path
 }
 
 /// What `systemd-analyze` says.
 fn analyze(arguments: &[&str]) -> String {
-    let output = Command::new("systemd-analyze").args(arguments).arg(unit()).stdin(Stdio::null()).output();
+    let units = [unit(), file("broker.socket")];
+    let units = if arguments[0] == "security" { &units[..1] } else { &units };
+    let output = Command::new("systemd-analyze").args(arguments).args(units).stdin(Stdio::null()).output();
     let output = output.expect("systemd-analyze is installed");
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -133,7 +159,7 @@ fn the_unit_has_no_key_or_value_that_systemd_does_not_know() {
     // That the program is not installed where the unit looks for it is no fault of the unit.
     let faults: Vec<_> = said
         .lines()
-        .filter(|line| line.contains("broker.service"))
+        .filter(|line| line.contains("broker.service") || line.contains("broker.socket"))
         .filter(|line| !line.contains("is not executable"))
         .collect();
     assert_eq!(faults, [""; 0], "{said}");

@@ -304,6 +304,11 @@ impl Table {
         }
     }
 
+    /// How many records there are.
+    pub fn records(&self) -> usize {
+        self.streams.len()
+    }
+
     fn next_serial(&mut self) -> Serial {
         self.last = self.last.next();
         self.last

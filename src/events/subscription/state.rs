@@ -273,7 +273,7 @@ impl Subscriber for Subscription {
             return;
         }
         self.leave(Phase::Ended);
-        self.count(|metrics| metrics.ends(self.group().format.transport(), why as usize));
+        self.count(|metrics| metrics.ends(self.group().format.transport(), why.number()));
         self.wake();
         // What has not been begun is not written any more. If an event was cut in the middle, only closing the connection says it.
         let is_all_given = std::mem::take(&mut *self.rest.borrow_mut()).is_empty();

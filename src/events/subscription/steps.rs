@@ -212,7 +212,7 @@ impl Subscription {
             return self.go_live(&group);
         }
         let now = self.worker.upgrade().map(|worker| worker.clock().now());
-        let Some(now) = now else { return self.end(End::Stopping) };
+        let Some(now) = now else { return self.end(End::stopping(0)) };
         let found = group.subscriptions.guard.channel.between(after, until, JOINED_BYTES, now);
         if !self.is_current() {
             return;

@@ -121,7 +121,7 @@ impl Subscription {
         }
         // Its worker has ended, or it is to end: it is not given its new rights any more.
         if self.grant.borrow().changes == before {
-            self.end(if self.user_streams().is_ended() { End::Revoked } else { End::Stopping });
+            self.end(if self.user_streams().is_ended() { End::Revoked } else { End::stopping(0) });
         }
         false
     }

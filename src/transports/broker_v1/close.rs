@@ -27,7 +27,7 @@ pub fn sign_in_timeout(outlet: &Outlet) {
 pub fn sign_in_refused(outlet: &Outlet, error: &Error) {
     let code = match error {
         Error::Unauthorized => UNAUTHORIZED,
-        Error::ShuttingDown => code::GOING_AWAY,
+        Error::ShuttingDown => code::RESTART,
         error if error.retry_after().is_some() => code::TRY_AGAIN,
         error if error.status() >= 500 => code::INTERNAL,
         _ => SIGN_IN_INVALID,
@@ -49,7 +49,7 @@ pub fn stream_ended(outlet: &Outlet, ending: Ending) {
         End::Expired | End::Revoked => (UNAUTHORIZED, "the sign-in is over"),
         End::Replaced => (REPLACED, "the stream goes on on another connection"),
         End::TooManyStreams => (TOO_MANY_STREAMS, "too many streams of this user: this was the oldest"),
-        End::Stopping => (code::GOING_AWAY, "the server stops"),
+        End::Stopping { .. } => (code::RESTART, "the server stops"),
         End::Unreadable | End::Behind => (code::INTERNAL, "the events cannot be read"),
         End::Gone => (code::NORMAL, ""),
     };

@@ -25,6 +25,7 @@ use super::protection::Protection;
 use super::request::{is_encrypted, no_services};
 use super::socket::Socket;
 use super::{callers, reply, request_id};
+use crate::app::Health;
 use crate::config::{Callers, Live};
 use crate::error::Error;
 use crate::log::RequestId;
@@ -70,6 +71,8 @@ struct Finish {
     callers: Option<Arc<Callers>>,
     /// The connection, for HTTP/1.
     socket: Option<Socket>,
+    /// Whether the server is about to stop, so that the client had better use another connection for its next request.
+    is_leaving: bool,
 }
 
 impl Finish {
@@ -79,7 +82,8 @@ impl Finish {
         let socket = request.conn_data::<Socket>().cloned();
         let (cors, protection) =
             (Cors::of(request, is_refused), Protection::of(request, is_encrypted(request.request())));
-        Self { id: request_id::of(request), began, elsewhere, log, cors, protection, callers, socket }
+        let is_leaving = request.app_data::<Health>().is_some_and(|health| health.ready().is_err());
+        Self { id: request_id::of(request), began, elsewhere, log, cors, protection, callers, socket, is_leaving }
     }
 
     async fn after<B: MessageBody>(
@@ -92,7 +96,12 @@ impl Finish {
                 let endpoint = response.request().app_data::<Endpoint>().or(self.elsewhere.as_ref());
                 self.count(endpoint, response.response());
                 let size = response.response().body().size();
+                let is_leaving = self.is_leaving;
                 self.complete(response.status(), response.headers_mut());
+                let head = response.response_mut().head_mut();
+                if is_leaving && !head.upgrade() {
+                    head.set_connection_type(ConnectionType::Close);
+                }
                 if response.request().version() == Version::HTTP_10 && size == BodySize::Stream {
                     // HTTP/1.0 has no chunks (RFC 9112, section 7.1): such a body ends with the connection.
                     let head = response.response_mut().head_mut();

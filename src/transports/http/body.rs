@@ -76,15 +76,17 @@ impl Slot {
 }
 
 /// Both ends of a slot, for a stream on this HTTP/1 connection, if it is one.
-pub fn pair(socket: Option<Socket>, shape: Shape) -> (SlotSink, SlotBody) {
+pub fn pair(socket: Option<Socket>, shape: Shape, says_retry: bool) -> (SlotSink, SlotBody) {
     let slot = Rc::new(Slot::default());
-    (SlotSink { slot: Rc::clone(&slot), shape }, SlotBody { slot, socket })
+    (SlotSink { slot: Rc::clone(&slot), shape, says_retry }, SlotBody { slot, socket })
 }
 
 /// The end that the subscription writes to.
 pub struct SlotSink {
     slot: Rc<Slot>,
     shape: Shape,
+    /// Whether its client is told when to come back.
+    says_retry: bool,
 }
 
 impl Sink for SlotSink {
@@ -126,8 +128,9 @@ impl Sink for SlotSink {
         // client would resume after what it was not given.
         let chunk = self.slot.chunk.take();
         let is_lost = chunk.is_some() && ending.why == End::Revoked;
-        if ending.told.is_some() && !is_lost {
-            let farewell = [&*chunk.unwrap_or_default(), &*self.format().ending(ending)].concat();
+        let last = EventStream::bare(self.shape).last(ending, self.says_retry);
+        if !last.is_empty() && !is_lost {
+            let farewell = [&*chunk.unwrap_or_default(), &*last].concat();
             self.slot.farewell.set(farewell.into());
         }
         Slot::wake(&self.slot.body);
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_taken_only_while_the_body_is_asked_for_one() {
-        let (sink, body) = pair(None, Shape::Plain);
+        let (sink, body) = pair(None, Shape::Plain, false);
         let mut body = pin!(body);
         let context = &mut Context::from_waker(Waker::noop());
         let chunk = Bytes::from_static(b"x");
@@ -216,7 +219,7 @@ mod tests {
             (End::Expired, true, false, None),
             (End::Gone, false, false, None),
         ] {
-            let (sink, body) = pair(None, Shape::Plain);
+            let (sink, body) = pair(None, Shape::Plain, false);
             let mut body = pin!(body);
             let context = &mut Context::from_waker(Waker::noop());
             assert!(body.as_mut().poll_next(context).is_pending());

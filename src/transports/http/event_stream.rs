@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::app;
 use crate::domain::EventId;
-use crate::events::{Content, ControlEvent, EventParts, Format, FormatKey, StreamId};
+use crate::events::{Content, ControlEvent, End, Ending, EventParts, Format, FormatKey, StreamId};
 use crate::transports::control_event::control_event;
 use fields::{write_data, write_name};
 
@@ -53,13 +53,29 @@ impl EventStream {
         }
     }
 
-    /// The first message of a stream of frames, which names the stream: `EventSource` cannot read the header.
-    pub fn opening(&self, stream: StreamId) -> String {
-        if self.shape != Shape::Frames {
-            return String::new();
+    /// What a stream begins with. A stream of frames names itself: `EventSource` cannot read the header. One that says so has its client
+    /// come back after [`BACK_IN`] when the connection is lost, whatever an earlier stream has said: `EventSource` keeps that.
+    pub fn opening(&self, stream: StreamId, says_retry: bool) -> String {
+        let retry = if says_retry { retry_line(BACK_IN) } else { String::new() };
+        let message = match self.shape {
+            Shape::Frames => format!("data:{}\n\n", json!({ "ok": { "stream": stream.to_string() } })),
+            Shape::Plain | Shape::Envelope => String::new(),
+        };
+        self.chunk(format!("{retry}{message}"))
+    }
+
+    /// What a stream ends with: why, for a client with control events, and when to come back.
+    pub fn last(&self, ending: Ending, says_retry: bool) -> Bytes {
+        match ending {
+            Ending { told: None, why: End::Stopping { back_in } } if says_retry => {
+                self.chunk(retry_line(back_in)).into()
+            }
+            ending => (self as &dyn Format).ending(ending),
         }
-        let message = format!("data:{}\n\n", json!({ "ok": { "stream": stream.to_string() } }));
-        if self.is_chunked { format!("{:x}\r\n{message}\r\n", message.len()) } else { message }
+    }
+
+    fn chunk(&self, text: String) -> String {
+        if self.is_chunked && !text.is_empty() { format!("{:x}\r\n{text}\r\n", text.len()) } else { text }
     }
 
     /// Appends what stands before the data of an event: `event:<name>\nid:<id>\ndata:`, or only the last of it.
@@ -72,6 +88,14 @@ impl EventStream {
         }
         buffer.extend_from_slice(b"data:");
     }
+}
+
+/// After how many milliseconds a client comes back whose connection is lost.
+const BACK_IN: u32 = 2000;
+
+/// The line by which a client is told when to come back. It takes it as soon as the line has come.
+fn retry_line(back_in: u32) -> String {
+    format!("retry:{back_in}\n")
 }
 
 /// What stands around the name, the id and the data of an event.
@@ -120,6 +144,9 @@ impl Format for EventStream {
     /// A control event is written like an event. Its name begins with `$`, which no event's name does.
     fn control(&self, control: &ControlEvent<'_>, id: EventId, buffer: &mut Vec<u8>) {
         let (name, data) = control_event(control, id);
+        if let ControlEvent::End(End::Stopping { back_in }) = control {
+            buffer.extend_from_slice(retry_line(*back_in).as_bytes());
+        }
         self.begin(buffer, &name, id);
         let data = match self.shape {
             Shape::Frames => json!({ "event": &*name, "data": data, "id": id.to_string() }),
@@ -162,7 +189,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::domain::{Epoch, Event, Position, Published, Username};
-    use crate::events::{End, Reset};
+    use crate::events::Reset;
 
     const ID: EventId = EventId { position: Position::new(7), epoch: Epoch::new(42) };
 
@@ -228,12 +255,28 @@ mod tests {
         assert_eq!(object, json!({ "event": "$left", "data": { "event": "a" }, "id": ID.to_string() }));
         assert_eq!(EventStream::bare(Shape::Frames).heartbeat(), b"data:{}\n\n");
         let id = StreamId::parse("c4429f81d667fdad").unwrap();
-        assert_eq!(EventStream::bare(Shape::Frames).opening(id), "data:{\"ok\":{\"stream\":\"c4429f81d667fdad\"}}\n\n");
         assert_eq!(
-            EventStream::chunked(Shape::Frames).opening(id),
+            EventStream::bare(Shape::Frames).opening(id, false),
+            "data:{\"ok\":{\"stream\":\"c4429f81d667fdad\"}}\n\n"
+        );
+        assert_eq!(
+            EventStream::chunked(Shape::Frames).opening(id, false),
             "2b\r\ndata:{\"ok\":{\"stream\":\"c4429f81d667fdad\"}}\n\n\r\n"
         );
-        assert_eq!(EventStream::chunked(Shape::Envelope).opening(id), "");
+        assert_eq!(EventStream::chunked(Shape::Envelope).opening(id, false), "");
+    }
+
+    #[test]
+    fn only_a_stream_that_says_so_tells_when_to_come_back() {
+        let id = StreamId::parse("c4429f81d667fdad").unwrap();
+        let (bare, chunked) = (EventStream::bare(Shape::Plain), EventStream::chunked(Shape::Plain));
+        assert_eq!((bare.opening(id, true).as_str(), bare.opening(id, false).as_str()), ("retry:2000\n", ""));
+        assert_eq!(chunked.opening(id, true), "b\r\nretry:2000\n\r\n");
+        assert!(EventStream::bare(Shape::Frames).opening(id, true).starts_with("retry:2000\ndata:{"));
+        let stopping = Ending::untold(End::Stopping { back_in: 1500 });
+        assert_eq!(bare.last(stopping, true), "retry:1500\n");
+        assert_eq!(bare.last(stopping, false), "");
+        assert_eq!(bare.last(Ending::untold(End::Expired), true), "");
     }
 
     #[test]
@@ -338,8 +381,8 @@ mod tests {
             ),
             (ControlEvent::End(End::Revoked), format!("event:$end\n{id}{{\"reason\":\"revoked\",\"retry\":null}}\n\n")),
             (
-                ControlEvent::End(End::Stopping),
-                format!("event:$end\n{id}{{\"reason\":\"stopping\",\"retry\":1000}}\n\n"),
+                ControlEvent::End(End::Stopping { back_in: 1234 }),
+                format!("retry:1234\nevent:$end\n{id}{{\"reason\":\"stopping\",\"retry\":1234}}\n\n"),
             ),
             (ControlEvent::Left { name: "grün" }, format!("event:$left\n{id}{{\"event\":\"gr\\u00fcn\"}}\n\n")),
         ] {

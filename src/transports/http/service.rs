@@ -20,6 +20,7 @@ use super::h2;
 use super::limits::{KEEP_ALIVE, LINGER};
 use super::routes::{Routes, application};
 use super::socket::{Onward, Socket};
+use crate::app::Health;
 use crate::config::{Callers, Live};
 use crate::domain::Network;
 use crate::error::Error;
@@ -50,14 +51,14 @@ impl Unread {
 pub fn plain(
     routes: Routes,
     callers: Live<Callers>,
-    stopping: GracefulShutdownSignal,
+    (stopping, health): (GracefulShutdownSignal, Health),
     connections: Connections,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let served = fn_service(|tcp: Tcp| async move {
         let from = tcp.peer_addr().ok();
         Ok::<Accepted, DispatchError>(Accepted::Http1(Socket::new(Stream::Plain(tcp)), from))
     })
-    .and_then(http(routes, callers, stopping, connections.metrics().clone()));
+    .and_then(http(routes, callers, (stopping, health), connections.metrics().clone()));
     counted(served, connections, Protocol::Http)
 }
 
@@ -65,7 +66,7 @@ pub fn plain(
 pub fn tls(
     routes: Routes,
     callers: Live<Callers>,
-    stopping: GracefulShutdownSignal,
+    (stopping, health): (GracefulShutdownSignal, Health),
     connections: Connections,
     handshakes: Handshakes,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
@@ -85,23 +86,24 @@ pub fn tls(
             })
         }
     })
-    .and_then(http(routes, callers, stopping, connections.metrics().clone()));
+    .and_then(http(routes, callers, (stopping, health), connections.metrics().clone()));
     counted(served, connections, Protocol::Https)
 }
 
 fn http(
     routes: Routes,
     callers: Live<Callers>,
-    stopping: GracefulShutdownSignal,
+    (stopping, health): (GracefulShutdownSignal, Health),
     metrics: Metrics,
 ) -> impl ServiceFactory<Accepted, Config = (), Response = Option<GoesOn>, Error = DispatchError, InitError = ()> {
     let unread = Rc::new(Unread { endpoint: metrics.add_endpoint(ELSEWHERE), metrics });
     let open = OpenSockets::default();
     let stops = stopping.clone();
     tokio::task::spawn_local(open.clone().close_when(async move { stops.notified().await }));
-    let asked = callers.clone();
+    let (asked, told) = (callers.clone(), health.clone());
     let application = move || {
-        let application = application(Rc::clone(&routes), asked.clone()).app_data(open.clone()).into_factory();
+        let application = application(Rc::clone(&routes), asked.clone());
+        let application = application.app_data(open.clone()).app_data(told.clone()).into_factory();
         map_config(application.map_err(|error: actix_web::Error| error.error_response()), |()| AppConfig::default())
     };
     let stops = stopping.clone();
@@ -125,12 +127,14 @@ fn http(
     fn_factory(move || {
         let (http1, http2, stopping) = (Rc::clone(&http1), application(), stops.clone());
         let (callers, unread) = (callers.clone(), Rc::clone(&unread));
+        let health = health.clone();
         async move {
             let http1 = Rc::new(http1.new_service(()).await?);
             let http2 = Rc::new(http2.new_service(()).await?);
             Ok(fn_service(move |accepted: Accepted| {
                 let (http1, http2, stopping) = (Rc::clone(&http1), Rc::clone(&http2), stopping.clone());
                 let (callers, unread) = (callers.clone(), Rc::clone(&unread));
+                let health = health.clone();
                 async move {
                     match accepted {
                         Accepted::Http1(mut socket, from) => loop {
@@ -159,8 +163,15 @@ fn http(
                             };
                         },
                         Accepted::Http2(stream, from) => {
+                            // Sooner than the server stops, so that the client opens another connection in peace.
+                            let ending = async {
+                                tokio::select! {
+                                    () = stopping.notified() => {}
+                                    () = health.leaving() => {}
+                                }
+                            };
                             // Boxed, or every connection would reserve room for it.
-                            Box::pin(h2::serve(stream, from, http2, stopping.notified(), h2::Times::default())).await;
+                            Box::pin(h2::serve(stream, from, http2, ending, h2::Times::default())).await;
                             Ok(None)
                         }
                     }

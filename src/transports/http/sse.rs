@@ -81,6 +81,8 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     if is_head(&request) {
         return Ok(response.body(actix_web::body::None::new()));
     }
+    // Only for clients that know it: what others are given is a contract.
+    let says_retry = marks || ticket.is_some();
     let subscribe_request = app.events.subscribe(&principal, query)?;
     let id = subscribe_request.presence_guard.id;
     response.insert_header((STREAM_HEADER, id.to_string()));
@@ -96,18 +98,20 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
         Some(socket) if is_alone => {
             let leaves_to = Box::new(move |left: Left| {
                 let mut head = left.head;
-                head.extend_from_slice(EventStream::chunked(shape).opening(id).as_bytes());
+                head.extend_from_slice(EventStream::chunked(shape).opening(id, says_retry).as_bytes());
                 let head = head.into();
                 Onward::Leaves(Box::pin(match left.stream {
-                    Stream::Plain(stream) => app.open(subscribe_request, PlainSink::new(stream, shape), head),
-                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, shape), head),
+                    Stream::Plain(stream) => {
+                        app.open(subscribe_request, PlainSink::new(stream, shape, says_retry), head)
+                    }
+                    Stream::Tls(stream) => app.open(subscribe_request, TlsSink::new(stream, shape, says_retry), head),
                 }))
             });
             Ok(response.force_close().body(LeavingBody::new(socket, leaves_to)))
         }
         socket => {
-            let (sink, body) = body::pair(socket.cloned(), shape);
-            let opening = EventStream::bare(shape).opening(id).into();
+            let (sink, body) = body::pair(socket.cloned(), shape, says_retry);
+            let opening = EventStream::bare(shape).opening(id, says_retry).into();
             tokio::task::spawn_local(app.open(subscribe_request, sink, opening));
             Ok(response.body(body))
         }

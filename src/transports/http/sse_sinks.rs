@@ -20,8 +20,8 @@ const MAX_UNASKED_BYTES: u32 = 64 << 10;
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// What is written at the end of a stream: why, for clients that are told, and that nothing follows.
-fn last_chunks(format: &dyn Format, ending: Ending) -> Vec<u8> {
-    [&*format.ending(ending), LAST_CHUNK].concat()
+fn last_chunks(shape: Shape, ending: Ending, says_retry: bool) -> Vec<u8> {
+    [&*EventStream::chunked(shape).last(ending, says_retry), LAST_CHUNK].concat()
 }
 
 /// Counts the bytes that a client sends on its stream, where none are expected.
@@ -47,12 +47,14 @@ pub struct PlainSink {
     stream: Tcp,
     unasked: Unasked,
     shape: Shape,
+    /// Whether its client is told when to come back.
+    says_retry: bool,
 }
 
 impl PlainSink {
-    pub fn new(stream: Tcp, shape: Shape) -> Self {
+    pub fn new(stream: Tcp, shape: Shape, says_retry: bool) -> Self {
         bound(&stream);
-        Self { stream, unasked: Unasked::default(), shape }
+        Self { stream, unasked: Unasked::default(), shape, says_retry }
     }
 }
 
@@ -87,7 +89,7 @@ impl Sink for PlainSink {
     }
 
     fn finish(&self, ending: Ending) {
-        let _ = self.stream.try_write(&last_chunks(self.format(), ending));
+        let _ = self.stream.try_write(&last_chunks(self.shape, ending, self.says_retry));
     }
 }
 
@@ -96,12 +98,14 @@ pub struct TlsSink {
     stream: RefCell<Box<TlsStream<Tcp>>>,
     unasked: Unasked,
     shape: Shape,
+    /// Whether its client is told when to come back.
+    says_retry: bool,
 }
 
 impl TlsSink {
-    pub fn new(stream: Box<TlsStream<Tcp>>, shape: Shape) -> Self {
+    pub fn new(stream: Box<TlsStream<Tcp>>, shape: Shape, says_retry: bool) -> Self {
         bound(stream.get_ref().0);
-        Self { stream: RefCell::new(stream), unasked: Unasked::default(), shape }
+        Self { stream: RefCell::new(stream), unasked: Unasked::default(), shape, says_retry }
     }
 }
 
@@ -149,7 +153,7 @@ impl Sink for TlsSink {
     fn finish(&self, ending: Ending) {
         let mut stream = self.stream.borrow_mut();
         let context = &mut Context::from_waker(Waker::noop());
-        let _ = Pin::new(&mut **stream).poll_write(context, &last_chunks(self.format(), ending));
+        let _ = Pin::new(&mut **stream).poll_write(context, &last_chunks(self.shape, ending, self.says_retry));
         // Closes the TLS session too (RFC 8446, section 6.1).
         let _ = Pin::new(&mut **stream).poll_shutdown(context);
     }

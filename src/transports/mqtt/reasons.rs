@@ -66,7 +66,7 @@ pub fn of_end(end: End) -> Reason {
         End::Revoked => Reason::NotAuthorized,
         End::Replaced => Reason::SessionTakenOver,
         End::TooManyStreams | End::Behind => Reason::QuotaExceeded,
-        End::Stopping => Reason::ServerShuttingDown,
+        End::Stopping { .. } => Reason::ServerShuttingDown,
         End::Unreadable => Reason::Unspecified,
         End::Gone => Reason::Success,
     }

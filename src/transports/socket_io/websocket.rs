@@ -271,7 +271,7 @@ impl<A: Application> Driver<A> {
             Some(End::Malformed) => code::PROTOCOL,
             Some(End::Overloaded) => code::TRY_AGAIN,
             Some(End::Idle) => code::POLICY,
-            Some(End::ServerClosed) => code::GOING_AWAY,
+            Some(End::ServerClosed) => code::RESTART,
             Some(End::ClientClosed | End::Gone | End::Silent) | None => code::NORMAL,
         };
         self.outlet.close(code, "");

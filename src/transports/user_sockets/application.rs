@@ -198,7 +198,7 @@ fn final_reason(why: End) -> Option<&'static str> {
         End::Replaced => Some("replaced"),
         End::TooManyStreams => Some("too_many_streams"),
         // The client may come back at once.
-        End::Stopping | End::Unreadable | End::Behind | End::Gone => None,
+        End::Stopping { .. } | End::Unreadable | End::Behind | End::Gone => None,
     }
 }
 

@@ -16,5 +16,7 @@ pub const POLICY: u16 = 1008;
 pub const TOO_LARGE: u16 = 1009;
 /// A fault of the server.
 pub const INTERNAL: u16 = 1011;
+/// The server stops, to be started again: come back soon.
+pub const RESTART: u16 = 1012;
 /// The server has more to do than it can: come back later.
 pub const TRY_AGAIN: u16 = 1013;

@@ -36,7 +36,7 @@ pin_project! {
 /// Has an application run on a connection. `head`, the answer to the handshake, is sent first; `received` is what the client has sent
 /// behind its handshake.
 ///
-/// When the application returns, the connection is closed with 1000, or with 1001 if it was [stopped](Outlet::stop), unless it has been
+/// When the application returns, the connection is closed with 1000, or with 1012 if it was [stopped](Outlet::stop), unless it has been
 /// closed. When the connection has ended, the
 /// application is dropped, whatever it is doing, after it was polled once more: what must be done in any case belongs in a `Drop`.
 pub fn run<A: Future<Output = ()>>(

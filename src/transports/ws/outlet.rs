@@ -104,7 +104,7 @@ impl Outlet {
     }
 
     /// Has the inlet give no more messages, because the server stops. The application may still answer what it was asked, and closes the
-    /// connection with 1001 by returning.
+    /// connection with 1012 by returning.
     pub fn stop(&self) {
         self.shared.stop();
     }

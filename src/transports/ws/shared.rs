@@ -196,7 +196,7 @@ impl Shared {
     pub fn close_after_application(&self) {
         self.counts_replies.set(true);
         self.close(&match self.is_stopping.get() {
-            true => Close::new(code::GOING_AWAY, "the server stops"),
+            true => Close::new(code::RESTART, "the server stops"),
             false => Close::new(code::NORMAL, ""),
         });
     }

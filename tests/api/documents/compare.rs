@@ -21,9 +21,10 @@ pub fn streamed(shown: &str, got: &str) -> Option<usize> {
     ends.find(|end| lines_match(&shown, &lines(&normal(&got[..*end]))))
 }
 
-/// The lines that count, without blanks at their ends, empty lines and heartbeats.
+/// The lines that count, without blanks at their ends, empty lines, heartbeats, and when to come back.
 fn lines(text: &str) -> Vec<&str> {
-    text.lines().map(str::trim_end).filter(|line| !line.is_empty() && *line != ":").collect()
+    let counts = |line: &&str| !line.is_empty() && *line != ":" && !line.starts_with("retry:");
+    text.lines().map(str::trim_end).filter(counts).collect()
 }
 
 /// Replaces everything that differs from run to run: ids (22 digits), times (13 digits), ids of streams (16 hexadecimal digits), tokens.

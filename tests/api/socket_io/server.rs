@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpRequest, Responder, web};
+use broker::app::Health;
 use broker::config::{Callers, Live, Origins};
 use broker::domain::{ClientAddress, TrustedProxies};
 use broker::transports::http::{self, Bodies, Routes};
@@ -90,7 +91,7 @@ fn serve((sessions, feed): (SocketIo<Echo>, Arc<Feed>), started: &mpsc::Sender<(
                     .app_data((sessions.clone(), app.clone()))
                     .route("/socket.io/", web::to(handle));
             });
-            http::plain(routes, callers.clone(), stopping.clone(), connections.clone())
+            http::plain(routes, callers.clone(), (stopping.clone(), Health::default()), connections.clone())
         };
         let server = builder.listen("echo", listener, service).unwrap().run();
         started.send((address, server.handle())).unwrap();

@@ -23,6 +23,8 @@ impl Frames {
             }
             let chunk = self.stream.chunk().await.unwrap();
             let messages = chunk.strip_suffix("\n\n").unwrap_or_else(|| panic!("{chunk:?}"));
+            // When to come back, for clients that are told.
+            let messages = messages.strip_prefix("retry:2000\n").unwrap_or(messages);
             self.read.extend(messages.split("\n\n").map(|message| {
                 serde_json::from_str::<Value>(message.strip_prefix("data:").unwrap_or_else(|| panic!("{chunk:?}")))
                     .unwrap()

@@ -22,6 +22,7 @@ async fn a_stream_with_nothing_to_say_sends_a_comment_at_once() {
         assert_eq!(first.as_deref(), Some(":\n"), "{path}");
     }
     let mut marked = RawStream::open_at(&server, &alice, "/sse?marks=true&lastEventId=none", None).await;
+    assert_eq!(marked.chunk().await.as_deref(), Some("retry:2000\n"), "what an earlier stream has said is over");
     let first = marked.chunk().await.unwrap();
     assert!(first.starts_with("event:$reset\n") && first.ends_with("\n\n"), "{first:?}");
 }

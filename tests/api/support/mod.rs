@@ -1,6 +1,7 @@
 //! A server that runs, clients that talk to it, and streams that can be awaited.
 
 mod accounts;
+mod activated;
 mod authority;
 mod busy;
 mod client;
@@ -14,6 +15,7 @@ mod network;
 mod program;
 mod raw;
 mod raw_socket;
+mod restarts;
 mod scrape;
 mod seen;
 mod server;
@@ -25,6 +27,7 @@ mod topics;
 mod user;
 
 pub use accounts::{by_password, claims, forge, reset, reset_code, revoke, unrevoke, until_soon, update};
+pub use activated::activated;
 pub use authority::{Authority, connect_trusting};
 pub use busy::{in_time, until_throttled, within_the_grace};
 pub use client::{Answer, Client};
@@ -37,6 +40,7 @@ pub use network::Network;
 pub use program::Saying;
 pub use raw::RawStream;
 pub use raw_socket::{RawSocket, bomb, frame, handshake, send_all, text_frame};
+pub use restarts::restart_often;
 pub use scrape::Scrape;
 pub use seen::{
     change, current_of, insert_big, insert_large, insert_names, kept, listed, missing, move_to, pairs, set_scopes,

@@ -117,7 +117,7 @@ impl RawStream {
     pub async fn events(&mut self) -> Option<Vec<Event>> {
         loop {
             let chunk = self.chunk().await?;
-            if chunk != ":\n" {
+            if chunk != ":\n" && !(chunk.starts_with("retry:") && chunk.lines().count() == 1) {
                 let frames = chunk.strip_suffix("\n\n").unwrap_or_else(|| panic!("not whole frames: {chunk:?}"));
                 return Some(frames.split("\n\n").map(Event::parse).collect());
             }

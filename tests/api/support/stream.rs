@@ -58,6 +58,8 @@ pub struct Stream {
     has_begun: bool,
     cut_off_allowed: bool,
     opened: Instant,
+    /// After how many milliseconds it is to come back, as it was told last.
+    pub retry: Option<u64>,
 }
 
 impl Stream {
@@ -72,6 +74,7 @@ impl Stream {
             has_begun: false,
             cut_off_allowed: false,
             opened: Instant::now(),
+            retry: None,
         }
     }
 
@@ -177,7 +180,16 @@ impl Stream {
         }
     }
 
+    /// Takes out when to come back, which clients with control events and tickets are told.
+    fn strip_retry(&mut self) {
+        if let Some((retry, rest)) = self.pending.strip_prefix("retry:").and_then(|rest| rest.split_once('\n')) {
+            self.retry = Some(retry.parse().unwrap());
+            self.pending = rest.to_owned();
+        }
+    }
+
     fn strip_heartbeats(&mut self) {
+        self.strip_retry();
         while let Some(rest) = self.pending.strip_prefix(":\n") {
             self.pending = rest.to_owned();
             self.heartbeats += usize::from(std::mem::replace(&mut self.has_begun, true));

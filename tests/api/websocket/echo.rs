@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_server::{Server, ServerHandle};
 use actix_web::{HttpResponse, web};
-use broker::app::CertificateEnd;
+use broker::app::{CertificateEnd, Health};
 use broker::config::{Callers, Certificate, Live, Origins};
 use broker::domain::{OriginPattern, TrustedProxies};
 use broker::metrics::Metrics;
@@ -69,7 +69,12 @@ impl EchoServer {
                 let connections = Connections::at_most(MAX_CONNECTIONS, Metrics::default());
                 let builder = match certificate {
                     None => builder.listen("echo", listener, move || {
-                        plain(routes(&bodies), callers.clone(), stopping.clone(), connections.clone())
+                        plain(
+                            routes(&bodies),
+                            callers.clone(),
+                            (stopping.clone(), Health::default()),
+                            connections.clone(),
+                        )
                     }),
                     Some(certificate) => {
                         let (config, _maintenance) =
@@ -77,7 +82,13 @@ impl EchoServer {
                         let handshakes = Handshakes::new(config, &["h2", "http/1.1"], &connections);
                         builder.listen("echo", listener, move || {
                             let (callers, handshakes) = (callers.clone(), handshakes.clone());
-                            tls(routes(&bodies), callers, stopping.clone(), connections.clone(), handshakes)
+                            tls(
+                                routes(&bodies),
+                                callers,
+                                (stopping.clone(), Health::default()),
+                                connections.clone(),
+                                handshakes,
+                            )
                         })
                     }
                 };

@@ -4,7 +4,7 @@ use super::EchoServer;
 use crate::support::{RawSocket, frame, text_frame, within};
 
 #[tokio::test]
-async fn a_server_that_stops_closes_its_connections_with_1001() {
+async fn a_server_that_stops_closes_its_connections_with_1012() {
     let server = EchoServer::start();
     let mut open = Vec::new();
     for _ in 0..3 {
@@ -16,7 +16,7 @@ async fn a_server_that_stops_closes_its_connections_with_1001() {
     let stopping = tokio::spawn(server.stop());
     for raw in &mut open {
         let (first, payload) = raw.frame().await.expect("a close frame");
-        assert_eq!((first, &payload[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
+        assert_eq!((first, &payload[..2]), (0x88, &1012_u16.to_be_bytes()[..]));
         raw.send(&frame(0x88, &payload[..2])).await;
         assert_eq!(raw.frame().await, None);
     }

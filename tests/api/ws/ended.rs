@@ -153,7 +153,7 @@ async fn a_server_that_stops_answers_what_was_asked_and_says_that_it_goes() {
     }
     let (_, acknowledged) = tokio::join!(server.stop(), async {
         let code = socket.closed().await;
-        assert_eq!(code, Some(1001));
+        assert_eq!(code, Some(1012));
         let mut acknowledged = 0;
         for reference in sent {
             acknowledged += usize::from(socket.was_answered(reference));

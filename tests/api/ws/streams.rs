@@ -199,7 +199,7 @@ async fn over_a_kill_and_a_stop_a_client_comes_back_with_its_last_id_and_misses_
         all.push(alice.insert("a", json!("not seen by the connection")).await);
         let (restarted, closed) = tokio::join!(server.end_and_restart(kill), socket.closed());
         server = restarted;
-        assert_eq!(closed, if kill { None } else { Some(1001) });
+        assert_eq!(closed, if kill { None } else { Some(1012) });
         alice = crate::support::again(&server, &alice);
     }
     let mut socket = alice.socket(json!({ "after": last, "marks": true })).await;

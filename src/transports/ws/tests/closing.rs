@@ -84,7 +84,7 @@ fn an_application_that_is_stopped_gets_no_more_messages_and_may_answer_those_tha
         outlet.take().unwrap().stop();
         client.send(&text("too late")).await;
         client.expect(Frame::of(Opcode::Text, "done")).await;
-        client.expect(Frame::close(code::GOING_AWAY, "the server stops")).await;
+        client.expect(Frame::close(code::RESTART, "the server stops")).await;
         assert_eq!(seen.end().await, End::Ours);
     });
 }

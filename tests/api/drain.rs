@@ -1,0 +1,116 @@
+//! Guards draining: a server that is asked to stop is not ready, serves on, and ends its streams one after the other.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::Version;
+use serde_json::{Value, json};
+
+use crate::support::{RawStream, Stream, TestServer, User, until, within};
+use crate::tls::Secure;
+
+/// Asks a server to stop, and waits until it says that it is not ready.
+async fn begins_to_drain(server: &TestServer) {
+    server.signal("TERM");
+    let client = server.client();
+    let refused = until("it is not ready", async || {
+        let answer = client.get("/readyz").await;
+        (answer.status != 200).then_some(answer)
+    });
+    refused.await.refused(503, "shutting_down");
+}
+
+async fn in_sync(user: &User) -> Stream {
+    let mut stream = user.stream_of("/sse?marks=true&events=news", None).await;
+    while stream.next().await.name != "$synced" {}
+    stream
+}
+
+#[tokio::test]
+async fn streams_end_evenly_each_with_another_time_to_come_back_while_requests_are_served() {
+    let mut server = TestServer::start_with(&["--drain_for=6"]).await;
+    let alice = server.user("alice", "acme").await;
+    let streams = join_all((0..30).map(|_| in_sync(&alice))).await;
+    assert!(streams.iter().all(|stream| stream.retry == Some(2000)), "they forget what an earlier stream has said");
+    let plain = RawStream::open(&server, &alice).await;
+    let began = Instant::now();
+    begins_to_drain(&server).await;
+    let status = server.client().admin("/status", json!({})).await.ok();
+    assert_eq!((status.json()["phase"].as_str(), status.header("connection")), (Some("draining"), Some("close")));
+    // It serves on, also those that come anew.
+    let id = alice.insert("news", json!(1)).await;
+    let mut late = in_sync(&alice).await;
+    let ends = join_all(streams.into_iter().map(async |mut stream| {
+        assert_eq!(stream.next().await.id, id);
+        let end = stream.next().await;
+        let at = began.elapsed();
+        assert_eq!((end.name.as_str(), &end.json()["reason"]), ("$end", &json!("stopping")));
+        assert_eq!(end.json()["retry"].as_u64(), stream.retry, "the browser is told as much");
+        (at, stream.retry.unwrap())
+    }));
+    let (ends, late_end, (plain, is_whole)) =
+        within("all ends", async { tokio::join!(ends, late.next(), plain.rest()) }).await;
+    // Two seconds as before, and four for the ends.
+    let mut at: Vec<_> = ends.iter().map(|(at, _)| *at).collect();
+    at.sort();
+    assert!(at[0] >= Duration::from_secs(2) && at[29] < Duration::from_secs(9), "{at:?}");
+    assert!(at[29] - at[0] > Duration::from_secs(2) && at[20] - at[10] > Duration::from_millis(600), "{at:?}");
+    let mut retries: Vec<_> = ends.iter().map(|(_, retry)| *retry).collect();
+    retries.sort();
+    assert!(retries[0] >= 1000 && retries[29] <= 2000, "{retries:?}");
+    retries.dedup();
+    assert!(retries.len() > 20, "they come back at different times: {retries:?}");
+    // One that came meanwhile stays to the end.
+    assert_eq!(late_end.json()["reason"], "stopping");
+    assert!(!plain.contains("retry") && !plain.contains('$') && is_whole, "the plain stream is as ever: {plain:?}");
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_page_with_a_ticket_is_told_when_to_come_back() {
+    let mut server = TestServer::start_with(&["--drain_for=1"]).await;
+    let alice = server.user("alice", "acme").await;
+    let ticket = alice.post("/sse_ticket", json!({})).await.ok().json()["ticket"].as_str().unwrap().to_owned();
+    let request = format!("GET /sse?ticket={ticket} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let mut stream = RawStream::ask(&server, &request, None).await;
+    assert_eq!(stream.chunk().await.as_deref(), Some("retry:2000\n"));
+    server.signal("TERM");
+    let (rest, is_whole) = stream.rest().await;
+    let retry: u64 = rest.strip_prefix(":\n").unwrap().strip_prefix("retry:").unwrap().trim_end().parse().unwrap();
+    assert!((1000..=2000).contains(&retry) && is_whole, "{rest:?}");
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_draining() {
+    let mut server = TestServer::start_with(&["--drain_for=3600"]).await;
+    let alice = server.user("alice", "acme").await;
+    let mut stream = in_sync(&alice).await;
+    begins_to_drain(&server).await;
+    server.signal("INT");
+    assert_eq!(stream.next().await.json()["reason"], "stopping");
+    assert!(server.ended().await.success());
+}
+
+#[tokio::test]
+async fn over_http_2_a_client_is_told_to_use_another_connection_while_its_stream_goes_on() {
+    let mut secure = Secure::start_with(&["--drain_for=4"]).await;
+    let client = secure.client();
+    client.create_user("alice", "acme").await;
+    let alice = client.sign_in("alice").await;
+    let mut stream = in_sync(&alice).await;
+    let http2 = client.http.get(&client.url).send().await.unwrap();
+    assert_eq!(http2.version(), Version::HTTP_2);
+    // The client has one connection as long as it may use that.
+    let connections = async || {
+        let status: Value = client.admin("/status", json!({})).await.ok().json();
+        status["connections"]["open"].as_u64().unwrap()
+    };
+    assert_eq!(connections().await, 1);
+    secure.server.signal("TERM");
+    until("another connection", async || (connections().await == 2).then_some(())).await;
+    let id = alice.insert("news", json!(1)).await;
+    assert_eq!(stream.next().await.id, id, "the stream goes on");
+    assert_eq!(stream.next().await.json()["reason"], "stopping");
+    assert!(secure.server.ended().await.success());
+}
