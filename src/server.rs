@@ -30,7 +30,7 @@ use crate::writer::{Failure, Writer};
 use archiver::Archiver;
 use listen::{Listening, listen, listen_to_scrapes};
 use reload::Running;
-use stop::{Signals, drain};
+use stop::{Signals, drain, notify};
 
 pub use check::{check, log_filter};
 pub use inherited::Inherited;
@@ -264,13 +264,6 @@ async fn stop(core: &Core, archiver: Archiver, handle: ServerHandle) {
     archiver.stop().await;
     core.writer.stop().await;
     tracing::info!("stopped");
-}
-
-/// Tells systemd, if the server runs under it.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd could not be told");
-    }
 }
 
 /// Tells systemd that the server works, as long as the writer does.

@@ -182,9 +182,8 @@ fn certificates(path: &PathBuf) -> Result<Vec<Root<'static>>, String> {
     let text = fs::read(path).map_err(|error| of_file(error.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&text) {
-        match item.map_err(|error| of_file(error.to_string()))? {
-            PemItem::Certificate(certificate) => found.push(certificate.to_owned()),
-            _ => {}
+        if let PemItem::Certificate(certificate) = item.map_err(|error| of_file(error.to_string()))? {
+            found.push(certificate.to_owned());
         }
     }
     if found.is_empty() { Err(of_file("it has no certificate".to_owned())) } else { Ok(found) }

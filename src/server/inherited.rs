@@ -1,10 +1,11 @@
 //! Sockets on which the service manager listens for the server, so that connections wait while there is none (systemd.socket(5),
 //! sd_listen_fds(3)).
 
-use std::env;
 use std::net::TcpListener;
 
 use listenfd::ListenFd;
+
+use crate::config::variable;
 
 /// Of HTTP or HTTPS, as the server is configured.
 pub const HTTP: &str = "http";
@@ -25,10 +26,10 @@ impl Inherited {
     /// A text that says what to change.
     pub fn take() -> Result<Self, String> {
         // Without it they may be meant for another process.
-        if env::var_os("LISTEN_PID").is_none() {
+        if variable("LISTEN_PID").is_none() {
             return Ok(Self::default());
         }
-        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut descriptors = ListenFd::from_env();
         let mut sockets = Vec::new();

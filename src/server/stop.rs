@@ -6,7 +6,6 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
-use super::notify;
 use crate::app::{Health, Phase};
 use crate::events::Hub;
 
@@ -58,4 +57,11 @@ pub async fn drain(health: &Health, hub: &Hub, within: Duration) {
     let ends_within = within - serves_on;
     hub.drain(ends_within);
     sleep(ends_within).await;
+}
+
+/// Tells systemd, if the server runs under it.
+pub fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
 }

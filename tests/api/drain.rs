@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::Version;
 use serde_json::{Value, json};
 
-use crate::support::{RawStream, Stream, TestServer, User, until, within};
+use crate::support::{RawStream, Saying, Stream, TestServer, User, again, free_port, until, within};
 use crate::tls::Secure;
 
 /// Asks a server to stop, and waits until it says that it is not ready.
@@ -113,4 +113,31 @@ async fn over_http_2_a_client_is_told_to_use_another_connection_while_its_stream
     assert_eq!(stream.next().await.id, id, "the stream goes on");
     assert_eq!(stream.next().await.json()["reason"], "stopping");
     assert!(secure.server.ended().await.success());
+}
+
+#[tokio::test]
+async fn broker_client_sees_every_event_once_over_restarts_and_is_live_again_each_time() {
+    // The next server is where the one before was.
+    let port = format!("--port={}", free_port());
+    let mut server = TestServer::start_with(&["--drain_for=3", &port]).await;
+    let mut alice = server.user("alice", "acme").await;
+    let mut program = Saying::start("restart.mjs", &[&server.url]);
+    let mut live = 0;
+    let mut seen = Vec::new();
+    for number in 0..6 {
+        let name = format!("news/{number}");
+        alice.insert(&name, json!(number)).await;
+        while !seen.contains(&name) || live <= number / 2 {
+            match program.next().await.as_str() {
+                "is live" => live += 1,
+                said if said.starts_with("is ") => {}
+                event => seen.push(event.to_owned()),
+            }
+        }
+        if number % 2 == 1 {
+            server = server.end_and_restart(number == 3).await;
+            alice = again(&server, &alice);
+        }
+    }
+    assert_eq!(seen, (0..6).map(|number| format!("news/{number}")).collect::<Vec<_>>());
 }
