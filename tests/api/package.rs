@@ -134,7 +134,7 @@ async fn the_package_is_installed_serves_is_upgraded_and_keeps_data_until_it_is_
 
     debian.does(&["dpkg", "-r", "broker"]);
     assert!(!debian.path("usr/bin/broker").exists());
-    assert!(debian.path("var/lib/broker/db/journal").exists() && debian.path("etc/broker/admin_token").exists());
+    assert!(debian.path("var/lib/broker/db/committed").exists() && debian.path("etc/broker/admin_token").exists());
     debian.does(&["dpkg", "-P", "broker"]);
     assert!(!debian.path("var/lib/broker").exists() && !debian.path("etc/broker").exists());
     debian.does(&["id", "-u", "broker"]);
