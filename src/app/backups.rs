@@ -110,6 +110,7 @@ impl Backups {
 
     fn is_made(&self, manifest: &Manifest, how: &'static str) {
         let Manifest { end, .. } = manifest;
+        self.store.metrics().backup_succeeded.set_now();
         tracing::info!(position = end.position, commit = end.commit, "a backup was {how}");
     }
 
@@ -167,6 +168,8 @@ impl Backups {
         let now = self.clock.now();
         if !archive.needs_set() {
             archive.catch_up(self)?;
+            // With what it has had before, the archive is a backup of now.
+            self.store.metrics().backup_succeeded.set_now();
         }
         if is_stopping {
             return Ok(());

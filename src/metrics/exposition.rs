@@ -146,7 +146,7 @@ impl Exposition {
         out.histogram("broker_commit_changes", "Changes of each commit", &metrics.commit_changes)?;
         out.histogram(
             "broker_journal_sync_seconds",
-            "Time that the disk took to sync each commit",
+            "Time that the disk took to write and sync each commit",
             &metrics.journal_sync,
         )
     }

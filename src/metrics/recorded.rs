@@ -70,7 +70,7 @@ pub struct Recorded {
     pub inserts: Counter,
     /// How many changes each commit has.
     pub commit_changes: Histogram,
-    /// How long the disk took to sync each commit.
+    /// How long the disk took to write and sync each commit.
     pub journal_sync: Histogram,
     /// How many bytes the journal has that no checkpoint has begun to move.
     pub journal_waiting_bytes: Gauge,

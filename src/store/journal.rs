@@ -278,8 +278,9 @@ impl Journal {
             )));
         }
         end_record(record, progress);
-        self.file.write_all_at(record, self.end).map_err(failed)?;
+        // A disk that stalls may hold up the write as well as the sync.
         let began = Instant::now();
+        self.file.write_all_at(record, self.end).map_err(failed)?;
         synced(&self.file, self.file.sync_data()).map_err(failed)?;
         self.end += record.len() as u64;
         self.last = progress.commits;

@@ -193,6 +193,16 @@ async fn a_checkpoint_is_timed_and_the_sizes_of_files_follow() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_backup_is_told_once_there_is_one() {
+    const LAST: &str = "broker_backup_last_success_timestamp_seconds";
+    let server = TestServer::start_with(&[SERVED]).await;
+    assert_eq!(Scrape::of(&server).await.get(LAST), None);
+    server.client().admin("/backup", json!({})).await.ok();
+    let scrape = scrape_until(&server, "a backup", |scrape| scrape.get(LAST).is_some()).await;
+    assert!(scrape.value(LAST) > scrape.value("process_start_time_seconds") - 1.0);
+}
+
+#[tokio::test]
 async fn the_process_the_version_and_the_clock_are_there() {
     let server = TestServer::start_with(&[SERVED]).await;
     let scrape = Scrape::of(&server).await;
