@@ -21,7 +21,7 @@ fn fill_but(directory: &Path, bytes: u64) {
 }
 
 /// Takes all the room that there is.
-fn fill(directory: &Path) {
+pub fn fill(directory: &Path) {
     // What an earlier one took stays taken meanwhile.
     let mut filler = File::options().create(true).append(true).open(directory.join("filler")).unwrap();
     for size in [1 << 20, 4096, 1] {

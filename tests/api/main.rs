@@ -4,6 +4,7 @@ mod support;
 
 mod acme;
 mod activation;
+mod alerts;
 mod authorization;
 mod backup;
 mod broadcast;

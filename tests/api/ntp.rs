@@ -67,6 +67,11 @@ impl NtpServer {
         Self { address, questions }
     }
 
+    /// The flag by which a server asks it alone.
+    pub fn flag(&self) -> String {
+        format!("--ntp_servers={}", self.address)
+    }
+
     fn questions(&self) -> usize {
         self.questions.load(Ordering::SeqCst)
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -34,8 +35,19 @@ impl Authority {
 
     /// Certifies a new key for `localhost` and `127.0.0.1`, and writes both: where the chain is, and where the key.
     pub fn issue(&self, directory: &Path) -> (PathBuf, PathBuf) {
+        self.issue_with(directory, |_| {})
+    }
+
+    /// The same, for so many days from now.
+    pub fn issue_for(&self, directory: &Path, days: u64) -> (PathBuf, PathBuf) {
+        let end = SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+        self.issue_with(directory, |params| params.not_after = end.into())
+    }
+
+    fn issue_with(&self, directory: &Path, change: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        change(&mut params);
         let leaf = params.signed_by(&key, &self.certificate, &self.key).unwrap();
         let (chain_path, key_path) = (directory.join("chain.pem"), directory.join("private_key.pem"));
         std::fs::write(&chain_path, leaf.pem() + &self.root()).unwrap();
