@@ -6,6 +6,7 @@ mod check;
 mod export;
 mod failure;
 mod health;
+mod import;
 mod print;
 mod support;
 
@@ -48,6 +49,8 @@ pub enum Tool {
     Completions(print::Completions),
     /// Export users and events of a server that runs, a JSON object a line (NDJSON).
     Export(export::Export),
+    /// Import users and events into a server that runs, from lines as an export has them. It goes on where an earlier one stopped.
+    Import(import::Import),
     /// Print the man page, in the format of man(7).
     Man,
     /// Write a bundle for whoever helps with a problem, without secrets.
@@ -101,6 +104,7 @@ impl Tool {
             Self::Verify(verify) => verify.run(),
             Self::Check(flags) => check::run(*flags),
             Self::Export(export) => export.run(),
+            Self::Import(import) => import.run(),
             Self::Completions(completions) => completions.run(Cli::command()),
             Self::Health(health) => health.run(),
             Self::Man => print::man(Cli::command()),

@@ -82,6 +82,14 @@ errors! {
         "idempotency-key must be 1 to 255 visible characters of ASCII";
     /// The idempotency key was used with a different request.
     IdempotencyKeyReused => 422, "idempotency_key_reused", "this idempotency-key was used for something else";
+    /// Another import is under way.
+    ImportRunning => 409, "import_running", "another import is under way, try again when it has ended";
+    /// A line of an import has more than this many bytes.
+    LineTooLong(bytes: usize) => 413, "line_too_long", format!("the line is longer than {} KiB", bytes / 1024);
+    /// Not the hash of a password, or not one that Broker can check at bounded costs. The text says why.
+    PasswordHashInvalid(why: &'static str) => 400, "password_hash_invalid", format!("password_hash is not taken: {why}");
+    /// Not a secret of an authenticator app.
+    TotpSecretInvalid => 400, "totp_secret_invalid", "totp_secret must be 16 to 64 bytes in base32";
     /// The tenant has as many names as it may have.
     TooManyNames(names: u64) => 409, "too_many_names", format!("a tenant may have {names} event names");
     /// The user has as many events with `while_connected` as they may have.

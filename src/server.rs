@@ -183,6 +183,12 @@ impl Server {
             let noting = index_names_when_possible(core.store.clone(), core.writer.clone());
             background.push(tokio::task::spawn_local(noting));
         }
+        let identity = services.identity.clone();
+        background.push(tokio::task::spawn_local(async move {
+            if let Err(error) = identity.forget_work().await {
+                tracing::warn!(%error, "checks of passwords may take longer than they need to until the next start");
+            }
+        }));
         background.extend(certificate.map(tokio::task::spawn_local));
         // Without a handler, the signal ends the process at once.
         background.extend(

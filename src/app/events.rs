@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use super::event_object::event_object;
 use super::export::ExportRows;
@@ -33,6 +34,8 @@ pub struct Events {
     pub(super) clock: Clock,
     pub(super) limits: Live<Limits>,
     pub(super) rates: Arc<Rates>,
+    /// Held by the one import that is under way.
+    pub(super) imports: Arc<Semaphore>,
 }
 
 /// An insert that was asked for. Resolves when its events are on disk.
@@ -103,7 +106,8 @@ impl Events {
     /// Puts the services together.
     pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, limits: Limits) -> Self {
         let rates = Arc::new(Rates::new(limits.insert_rate, limits.tenant_insert_rate));
-        Self { identity, writer, hub, clock, limits: Live::new(limits), rates }
+        let imports = Arc::new(Semaphore::new(1));
+        Self { identity, writer, hub, clock, limits: Live::new(limits), rates, imports }
     }
 
     /// Goes by other limits from now on.

@@ -1,6 +1,7 @@
 //! Calling a server that runs: where it is, and the admin token for it.
 
 use std::fs;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use clap::Args;
 use ureq::tls::{Certificate as Root, PemItem, RootCerts, TlsConfig, TlsConfigBuilder, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, http};
+use ureq::{Agent, Body, SendBody, http};
 
 use super::failure::Failure;
 use crate::config::{Flags, flags_of_server};
@@ -40,6 +41,20 @@ pub struct Caller {
     /// File with the admin token [default: by the server's configuration].
     #[arg(long)]
     admin_token_file: Option<PathBuf>,
+}
+
+/// Why a request has no answer that is of use.
+pub struct Unanswered {
+    /// The reason.
+    pub why: Failure,
+    /// Whether a later try may have one.
+    pub may_pass: bool,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(why: Failure) -> Self {
+        Self { why, may_pass: false }
+    }
 }
 
 impl Caller {
@@ -122,6 +137,30 @@ impl Caller {
         let request = self.agent(self.tls()?)?.post(&url).header("content-type", "application/json");
         let answer = request.send(body).map_err(|error| unreached(&url, &error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(refused(answer)) }
+    }
+
+    /// Sends a POST with lines as they are read, with the admin token in a header: they may be more than fit into memory.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub fn post_lines(
+        &self,
+        path: &str,
+        idempotency_key: &str,
+        lines: &mut dyn Read,
+    ) -> Result<http::Response<Body>, Unanswered> {
+        let (url, token) = (self.url(path)?, self.admin_token()?);
+        let authorization = format!("Bearer {}", String::from_utf8_lossy(token.expose()));
+        let request = self.agent(self.tls()?)?.post(&url).header("content-type", "application/x-ndjson");
+        let request = request.header("authorization", authorization).header("idempotency-key", idempotency_key);
+        let answer = request.send(SendBody::from_reader(lines));
+        let answer = answer.map_err(|error| Unanswered { why: unreached(&url, &error), may_pass: true })?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        // The server is going down, its disk is full, or it has not noticed yet that an earlier connection has gone.
+        let may_pass = matches!(answer.status().as_u16(), 408 | 409 | 429 | 503);
+        Err(Unanswered { why: refused(answer), may_pass })
     }
 
     fn tls(&self) -> Result<TlsConfigBuilder, Failure> {

@@ -1,5 +1,6 @@
+pub(super) mod rules;
+
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::num::NonZeroU16;
 
 use aws_lc_rs::digest;
@@ -8,11 +9,11 @@ use super::new_event::NewEvent;
 use super::registry::Registry;
 use super::stream_id::StreamId;
 use crate::domain::{
-    Account, AuthContext, Authorize, Event, EventKind, EventName, MqttSessionId, Payload, Position, Quotas, TenantName,
-    Timestamp, Username, inbox_owner,
+    Account, AuthContext, Authorize, Event, EventName, MqttSessionId, Payload, Position, Quotas, TenantName, Timestamp,
+    Username,
 };
 use crate::error::Error;
-use crate::store::{self, Draft, NewAnswer};
+use crate::store::{self, NewAnswer};
 use crate::writer::{Batch, Change};
 
 /// How many events one request may insert.
@@ -40,6 +41,11 @@ pub enum Condition {
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// # Errors
     /// [`Error::IdempotencyKeyInvalid`] for anything but 1 to 255 visible characters of ASCII.
     pub fn parse(header: &[u8]) -> Result<Self, Error> {
@@ -187,23 +193,7 @@ impl Insert {
         let stream = self.stream.as_ref().map(|(stream, _)| *stream);
         let Self { username, events, key, packet, quotas, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
-        for NewEvent { name, data, expires_in, while_connected, transient, clears, published } in events {
-            let tenant = account.tenant.clone();
-            // Decided here, since an earlier event of this insert may have given the name a value, or taken it.
-            let removes = clears && batch.latest_position(&tenant, &name)?.is_some();
-            let draft = match data.filter(|_| !removes) {
-                None => Draft::removal(tenant, username.clone(), name),
-                Some(data) => Draft {
-                    kind: if transient { EventKind::Transient } else { EventKind::Value },
-                    expires_at: expires_in.map(|millis| Timestamp::from_millis(timestamp.as_millis() + millis)),
-                    ..Draft::value(tenant, username.clone(), name, data)
-                },
-            };
-            let event = batch.insert_event(Draft { published, ..draft })?;
-            if let Some(stream) = stream.filter(|_| while_connected) {
-                batch.bind(&event, stream.get())?;
-            }
-        }
+        rules::write(batch, &account.tenant, &username, events, stream)?;
         if let Some((IdempotencyKey(key), fingerprint)) = key.as_ref().zip(fingerprint) {
             let tenant = &account.tenant;
             let new = NewAnswer { username: &username, tenant, idempotency_key: key, fingerprint, first, count };
@@ -217,40 +207,9 @@ impl Insert {
 
     /// Checks everything that could refuse the insert, before anything of it is written.
     fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
-        let tenant = &account.tenant;
-        let (mut new, mut bound) = (HashSet::new(), HashSet::new());
-        for (number, NewEvent { name, data, while_connected, transient, clears, .. }) in self.events.iter().enumerate()
-        {
-            let latest = batch.latest_position(tenant, name)?;
-            if data.is_none() && latest.is_none() {
-                return Err(Error::EventUnknown);
-            }
-            if number == 0 {
-                self.check_condition(batch, account, name, latest)?;
-            }
-            if latest.is_none() && !transient {
-                new.insert(name);
-            }
-            // An event that nobody would ever see is refused: the inbox of `@Bob/x` is not bob's. A user of another tenant is treated as
-            // unknown, or this would tell which accounts exist. An event that is there already can be removed.
-            if data.is_some()
-                && !(*clears && latest.is_some())
-                && let Some(owner) = inbox_owner(name.as_str())
-                && !batch.is_in_tenant(owner, tenant)?
-            {
-                return Err(Error::InboxUnknown);
-            }
-            if *while_connected && batch.bound_by(tenant, name)?.as_ref() != Some(&self.username) {
-                bound.insert(name);
-            }
-        }
-        let Quotas { names, bound: at_most, .. } = self.quotas;
-        if !new.is_empty() && batch.names(tenant)? + new.len() as u64 > names {
-            return Err(Error::TooManyNames(names));
-        }
-        if !bound.is_empty() && batch.bound_of(&self.username)? + bound.len() as u64 > at_most {
-            return Err(Error::TooManyBound(at_most));
-        }
+        let condition =
+            |batch: &mut Batch<'_>, name: &EventName, latest| self.check_condition(batch, account, name, latest);
+        rules::check(batch, (&account.tenant, &self.username), &self.events, self.quotas, condition)?;
         // In the writer: events that are bound before the stream has gone for good are found and removed (`maintenance/due.rs`), and
         // after that none is bound to it.
         if self.stream.as_ref().is_some_and(|(stream, streams)| !streams.has_stream(&self.username, *stream)) {

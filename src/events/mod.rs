@@ -12,6 +12,7 @@ mod filters;
 mod format;
 mod gate;
 mod hub;
+mod import;
 mod index;
 mod insert;
 mod latest;
@@ -45,6 +46,7 @@ pub use control::{ControlEvent, Reset};
 pub use ending::{End, Ending};
 pub use format::{Content, EventParts, Format, FormatKey, JOINED_BYTES};
 pub use hub::{Changing, Hub, Rules};
+pub use import::ImportedEvent;
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE};
 pub use maintenance::{Retention, keep_up};
 pub use mqtt_sessions::{

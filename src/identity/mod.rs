@@ -69,7 +69,7 @@ pub use token::{TokenForm, Tokens};
 pub use topic_guests::{MAX_TOPICS, TopicSubscriptions};
 pub use topics::{TopicPermit, TopicUse};
 pub use two_factor::{BeginTwoFactor, BegunTwoFactor, ConfirmTwoFactor, ConfirmedTwoFactor, EndTwoFactor};
-pub use user_exchange::{Hashes, exported};
+pub use user_exchange::{Hashes, ImportedSecrets, ImportedUser, exported};
 pub use user_fields::{NewAccount, OwnInput, UserInput};
 pub use user_list::{UserList, UserQuery};
 
@@ -186,7 +186,7 @@ impl Identity {
     /// Creates the services.
     ///
     /// # Errors
-    /// If the operating system gives no threads for hashing.
+    /// If the operating system gives no threads for hashing, or the database cannot be read.
     pub fn new(
         store: Store,
         writer: Writer,
@@ -195,6 +195,7 @@ impl Identity {
         mut settings: Settings,
     ) -> std::io::Result<Self> {
         let passwords = PasswordPool::start(store.metrics().clone())?;
+        Self::load_work(&store, &passwords).map_err(std::io::Error::other)?;
         Ok(Self(Arc::new(Inner {
             store,
             writer,

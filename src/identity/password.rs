@@ -1,9 +1,12 @@
+mod kept;
+mod scheme;
+
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use argon2::PasswordHasher;
 use argon2::password_hash::phc;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 
 use super::policy::{Accepted, PasswordPolicy};
 use super::throttle::Attempt;
@@ -12,16 +15,21 @@ use crate::error::Error;
 use crate::fair::{Patience, Pool, Task};
 use crate::metrics::Metrics;
 
+pub use kept::Kept;
+use kept::ours;
+pub use scheme::Work;
+use scheme::WorkOfChecks;
+
 /// How many hashes may wait: the work of a few seconds. More are refused, so that a flood of sign-ins cannot pile up.
 const QUEUE: usize = 128;
 
-/// Runs Argon2id and other slow work on passwords on its own threads: one per core, each with 19 MiB while it hashes.
-/// The bounded queue is shared fairly by network and, within each network, by account.
+/// Runs Argon2id and other slow work on passwords on its own threads: one per core, each with 19 MiB while it hashes, or as much as the
+/// costliest imported hash takes, at most 128 MiB. The bounded queue is shared fairly by network and, within each network, by account.
 #[derive(Clone)]
 pub struct PasswordPool {
     pool: Pool<Network, Lane>,
-    /// Unknown users are verified against this hash, so that both answers take the same time.
-    dummy: Arc<PasswordHash>,
+    /// How much work each check does, so that all take the same time.
+    work: Arc<WorkOfChecks>,
     metrics: Metrics,
 }
 
@@ -73,8 +81,14 @@ impl PasswordPool {
     pub fn start(metrics: Metrics) -> std::io::Result<Self> {
         let threads = thread::available_parallelism().map_or(2, usize::from);
         let pool = Pool::start("argon2", threads, QUEUE)?;
-        let dummy = hash(&crate::random::bytes::<16>()).map_err(std::io::Error::other)?;
-        Ok(Self { pool, dummy: Arc::new(dummy), metrics })
+        let work = WorkOfChecks::default();
+        work.set(Work::default());
+        Ok(Self { pool, work: Arc::new(work), metrics })
+    }
+
+    /// Has each check do as much work as the costliest imported hashes take.
+    pub fn set_work(&self, work: Work) {
+        self.work.set(work);
     }
 
     /// How many passwords wait.
@@ -126,8 +140,8 @@ impl PasswordPool {
         attempt: Attempt,
         judge: impl FnOnce(Verdict) -> Result<T, Error> + Send + 'static,
     ) -> Result<(T, Attempt), Error> {
-        let (dummy, metrics) = (Arc::clone(&self.dummy), self.metrics.clone());
-        let verified = move || timed(&metrics, || verify(&password, kept.as_ref(), &dummy));
+        let (work, metrics) = (Arc::clone(&self.work), self.metrics.clone());
+        let verified = move || timed(&metrics, || verify(&password, kept.as_ref(), &work));
         self.run(share, move || attempt.settle(judge(verified()))).await?
     }
 
@@ -144,37 +158,26 @@ fn timed<T>(metrics: &Metrics, hashing: impl FnOnce() -> T) -> T {
     hashed
 }
 
-/// The first choice of OWASP: 19 MiB, two passes, one lane.
-fn hasher() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
-}
-
 fn hash(password: &[u8]) -> Result<PasswordHash, String> {
-    let hash: phc::PasswordHash = hasher().hash_password(password).map_err(|error| error.to_string())?;
+    let hash: phc::PasswordHash = ours().hash_password(password).map_err(|error| error.to_string())?;
     Ok(PasswordHash::new(hash.to_string()))
 }
 
-fn verify(password: &Password, kept: Option<&PasswordHash>, dummy: &PasswordHash) -> Verdict {
-    let parsed = phc::PasswordHash::new(kept.unwrap_or(dummy).expose());
-    let is_of = |text| parsed.as_ref().is_ok_and(|hash| hasher().verify_password(text, hash).is_ok());
+fn verify(password: &Password, kept: Option<&PasswordHash>, work: &WorkOfChecks) -> Verdict {
+    // Of a hash that cannot be read, as of none, every password is wrong, after the same time.
+    let kept = kept.and_then(|kept| Kept::parse(kept.expose()).ok());
+    let is_of =
+        |text: &[u8]| work.around(kept.as_ref().map(Kept::work), || kept.as_ref().is_some_and(|kept| kept.is_of(text)));
     // If there are two forms, both are always verified. Otherwise a correct password would take half as long as a wrong
     // one.
     let is_as_typed = password.expose_typed().is_some_and(is_of);
     let matches = is_of(password.expose()) | is_as_typed;
-    // The random dummy never matches, but this does not rely on it.
-    let matches = matches && kept.is_some();
-    Verdict { matches, is_outdated: matches && (is_as_typed || parsed.is_ok_and(|hash| is_weaker(&hash))) }
-}
-
-fn is_weaker(hash: &phc::PasswordHash) -> bool {
-    let today = Params::DEFAULT;
-    hash.algorithm.as_str() != Algorithm::Argon2id.as_str()
-        || hash.version != Some(Version::V0x13.into())
-        || Params::try_from(hash).is_ok_and(|kept| kept.m_cost() < today.m_cost() || kept.t_cost() < today.t_cost())
+    Verdict { matches, is_outdated: matches && (is_as_typed || kept.is_some_and(|kept| kept.is_outdated())) }
 }
 
 #[cfg(test)]
 mod tests {
+    use argon2::{Algorithm, Argon2, Params, Version};
     use tokio::sync::oneshot;
 
     use super::super::throttle::Throttle;
@@ -182,6 +185,10 @@ mod tests {
 
     fn password(text: &str) -> Password {
         Password::parse(text.to_owned()).unwrap()
+    }
+
+    fn check(text: &str, kept: Option<&PasswordHash>) -> Verdict {
+        verify(&password(text), kept, &WorkOfChecks::default())
     }
 
     const RIGHT: Verdict = Verdict { matches: true, is_outdated: false };
@@ -192,31 +199,30 @@ mod tests {
     fn a_password_matches_its_own_hash_only() {
         let kept = hash(b"correct horse").unwrap();
         assert!(kept.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        let dummy = hash(b"dummy").unwrap();
-        assert_eq!(verify(&password("correct horse"), Some(&kept), &dummy), RIGHT);
-        assert_eq!(verify(&password("wrong"), Some(&kept), &dummy), WRONG);
-        assert_eq!(verify(&password("dummy"), None, &dummy), WRONG, "nobody is not somebody");
+        assert_eq!(check("correct horse", Some(&kept)), RIGHT);
+        assert_eq!(check("wrong", Some(&kept)), WRONG);
+        assert_eq!(check("correct horse", None), WRONG, "nobody is not somebody");
+        assert_eq!(check("x", Some(&PasswordHash::new(String::new()))), WRONG, "who has no password");
     }
 
     #[test]
     fn a_weaker_hash_is_outdated_once_the_password_is_known() {
         let weak = Argon2::new(Algorithm::Argon2i, Version::V0x13, Params::new(4096, 3, 1, None).unwrap());
         let kept: phc::PasswordHash = weak.hash_password(b"pw").unwrap();
-        let (kept, dummy) = (PasswordHash::new(kept.to_string()), PasswordHash::new(String::new()));
-        assert_eq!(verify(&password("pw"), Some(&kept), &dummy), OUTDATED);
-        assert_eq!(verify(&password("qw"), Some(&kept), &dummy), WRONG);
+        let kept = PasswordHash::new(kept.to_string());
+        assert_eq!(check("pw", Some(&kept)), OUTDATED);
+        assert_eq!(check("qw", Some(&kept)), WRONG);
     }
 
     #[test]
     fn a_hash_of_a_password_as_typed_matches_the_same_typing_and_is_outdated() {
         let (composed, decomposed) = ("jos\u{e9}", "jose\u{301}");
-        let dummy = hash(b"dummy").unwrap();
         let old = hash(decomposed.as_bytes()).unwrap();
-        assert_eq!(verify(&password(decomposed), Some(&old), &dummy), OUTDATED);
-        assert_eq!(verify(&password(composed), Some(&old), &dummy), WRONG, "as ever");
+        assert_eq!(check(decomposed, Some(&old)), OUTDATED);
+        assert_eq!(check(composed, Some(&old)), WRONG, "as ever");
         let new = hash(password(decomposed).expose()).unwrap();
-        assert_eq!(verify(&password(decomposed), Some(&new), &dummy), RIGHT);
-        assert_eq!(verify(&password(composed), Some(&new), &dummy), RIGHT);
+        assert_eq!(check(decomposed, Some(&new)), RIGHT);
+        assert_eq!(check(composed, Some(&new)), RIGHT);
     }
 
     #[tokio::test]

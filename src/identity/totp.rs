@@ -100,6 +100,13 @@ pub fn base_32(secret: &Secret) -> String {
     totp_rs::Secret::from(secret.expose().to_vec()).to_base32()
 }
 
+/// The secret that a text in base32 stands for, if it is long enough to be one (RFC 4226, section 4: 128 bits) and not too long.
+pub fn of_base_32(text: &str) -> Option<Secret> {
+    let secret = totp_rs::Secret::try_from_base32(text).ok()?;
+    let secret = Secret::new(secret.as_bytes().to_vec());
+    (16..=64).contains(&secret.expose().len()).then_some(secret)
+}
+
 /// `otpauth://totp/<issuer>:<username>?secret=…&issuer=…` (Google Authenticator's "Key Uri Format").
 pub fn otpauth_url(issuer: &Issuer<'_>, username: &Username, secret: &Secret) -> String {
     let (issuer, username) = (percent_encoded(issuer.0), percent_encoded(username.as_str()));

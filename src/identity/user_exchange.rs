@@ -1,14 +1,21 @@
-//! Users as lines of an export.
+//! Users as lines of an export, and users that are imported from such lines, with the hashes of their passwords.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::totp;
-use super::user_fields::{data_of, to_json};
-use crate::domain::{Email, Scope, User, Username};
+use super::password::{Kept, PasswordPool, Work};
+use super::token::Subject;
+use super::user_fields::{UserInput, data_of, to_json};
+use super::users::{CreateUser, new_generation};
+use super::{Admin, Identity, totp};
+use crate::domain::{Email, NewUsername, PasswordHash, Scope, Secret, TenantName, User, Username};
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::{Lane, Store, Users};
+use crate::writer::{Batch, Change};
+
+/// The setting that holds how much work each check of a password does.
+const WORK_SETTING: &str = "password_work";
 
 /// Whether an export has the secrets that a sign-in is checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,3 +82,162 @@ fn whole(user: &User, data: Option<&RawValue>, hashes: Hashes) -> Result<Box<Raw
         totp_secret: shown.then(|| totp::base_32(&user.totp_secret)),
     })
 }
+
+/// What an imported user has beside the fields of one that an admin creates.
+#[derive(Deserialize)]
+pub struct ImportedSecrets {
+    password_hash: Option<Secret>,
+    totp_secret: Option<Secret>,
+    revoked: Option<bool>,
+}
+
+/// A user that is to be imported.
+pub struct ImportedUser {
+    new: CreateUser,
+    /// How much work it is to check the password.
+    work: Work,
+    passwords: PasswordPool,
+}
+
+impl Identity {
+    /// Reads how much work each check of a password is to do, for the first one already.
+    pub(super) fn load_work(store: &Store, passwords: &PasswordPool) -> Result<(), Error> {
+        passwords.set_work(work_of(store.setting(WORK_SETTING)?.as_deref()).work);
+        Ok(())
+    }
+
+    /// Checks a user that is to be imported, as far as that can be done before the writer decides. Without a hash nobody can sign in
+    /// until the password is reset.
+    ///
+    /// # Errors
+    /// Those of [`Identity::create_user`], but for the password's; [`Error::PasswordHashInvalid`], [`Error::TotpSecretInvalid`];
+    /// [`Error::BodyInvalid`] if there is a password.
+    pub fn imported_user(
+        &self,
+        _: &Admin,
+        mut input: UserInput,
+        secrets: ImportedSecrets,
+    ) -> Result<ImportedUser, Error> {
+        let ImportedSecrets { password_hash, totp_secret, revoked } = secrets;
+        if input.password.is_some() {
+            return Err(Error::BodyInvalid("an imported user has a password_hash, and no password".to_owned()));
+        }
+        let tenant = input.tenant_name.take();
+        let tenant = tenant.ok_or_else(|| Error::BodyInvalid("missing field `tenant_name`".to_owned()))?;
+        let name = NewUsername::parse(&input.username)?;
+        let tenant = TenantName::parse(&tenant)?;
+        let secret = match totp_secret.as_ref().map(text).transpose()? {
+            Some(text) => totp::of_base_32(text).ok_or(Error::TotpSecretInvalid)?,
+            None => totp::new_secret(),
+        };
+        let mut user = User::new(Uuid::new_v4(), name.get().clone(), tenant, secret);
+        user.generation = new_generation();
+        user.revoked = revoked.unwrap_or(false);
+        input.apply(&mut user)?;
+        user.scopes = user.scopes.or_else(|| self.0.settings.default_scopes.clone());
+        let mut work = Work::default();
+        if let Some(hash) = password_hash.as_ref().map(text).transpose()? {
+            let (scheme, of_check) = Kept::parse(hash).map_err(Error::PasswordHashInvalid)?.work();
+            work = Work::of(scheme, of_check);
+            user.password_hash = PasswordHash::new(hash.to_owned());
+        }
+        let form = self.0.tokens.form().clone();
+        form.check(&Subject::from(&user), None)?;
+        Ok(ImportedUser { new: CreateUser { name, user, form }, work, passwords: self.0.passwords.clone() })
+    }
+
+    /// Has checks of passwords do no more work than the hashes take that are left. Once all imported users have signed in, their hashes
+    /// are ours.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; those of [`crate::writer::Writer::submit`].
+    pub async fn forget_work(&self) -> Result<(), Error> {
+        let store = &self.0.store;
+        let Some(before) = store.setting(WORK_SETTING)? else { return Ok(()) };
+        let (mut users, mut needed) = (Users::new(None), Work::default());
+        loop {
+            let step = store.read_on(&Lane::MAINTENANCE, move |store| {
+                let is_more = users.next(store, |_, user| {
+                    let hash = user.as_ref().and_then(|user| Kept::parse(user.password_hash.expose()).ok());
+                    let work = hash.map_or(Work::default(), |hash| {
+                        let (scheme, work) = hash.work();
+                        Work::of(scheme, work)
+                    });
+                    needed = needed.and(work);
+                    Ok(false)
+                })?;
+                Ok::<_, Error>((users, needed, is_more))
+            });
+            let is_more;
+            (users, needed, is_more) = step.await??;
+            if !is_more {
+                break;
+            }
+        }
+        let passwords = self.0.passwords.clone();
+        self.0.writer.submit(LowerWork { before, needed, passwords }).await
+    }
+}
+
+/// The text of a secret, which came from a string of JSON.
+fn text(secret: &Secret) -> Result<&str, Error> {
+    std::str::from_utf8(secret.expose()).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))
+}
+
+/// How much work each check does, as it is kept.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct KeptWork {
+    work: Work,
+    /// How many users were imported, so that it is seen if there are more.
+    users: u64,
+}
+
+/// One that cannot be read is measured again.
+fn work_of(setting: Option<&[u8]>) -> KeptWork {
+    setting.and_then(|setting| serde_json::from_slice(setting).ok()).unwrap_or_default()
+}
+
+fn put_work(batch: &mut Batch<'_>, work: KeptWork) -> Result<(), Error> {
+    let setting = serde_json::to_vec(&work).map_err(|error| Error::Internal(error.to_string()))?;
+    batch.put_setting(WORK_SETTING, setting);
+    Ok(())
+}
+
+impl ImportedUser {
+    /// Creates the user as a part of a change.
+    ///
+    /// # Errors
+    /// Those of [`Identity::imported_user`] that depend on what there is already. Then the change has to undo what this has written.
+    pub fn put(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        let Self { new, work, passwords } = self;
+        new.decide(batch)?;
+        let before = work_of(batch.setting(WORK_SETTING)?.as_deref());
+        let most = before.work.and(work);
+        put_work(batch, KeptWork { work: most, users: before.users + 1 })?;
+        // No later than the user is there.
+        passwords.set_work(most);
+        Ok(())
+    }
+}
+
+/// Has checks of passwords do less work, unless users were imported meanwhile.
+struct LowerWork {
+    before: Vec<u8>,
+    needed: Work,
+    passwords: PasswordPool,
+}
+
+impl Change for LowerWork {
+    type Outcome = ();
+
+    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
+        if batch.setting(WORK_SETTING)?.as_ref() == Some(&self.before) {
+            put_work(batch, KeptWork { work: self.needed, ..work_of(Some(&self.before)) })?;
+            self.passwords.set_work(self.needed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -154,9 +154,9 @@ pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
 
 /// Creates a user.
 pub(super) struct CreateUser {
-    name: NewUsername,
-    user: User,
-    form: TokenForm,
+    pub(super) name: NewUsername,
+    pub(super) user: User,
+    pub(super) form: TokenForm,
 }
 
 impl Change for CreateUser {

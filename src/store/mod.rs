@@ -94,7 +94,7 @@ pub use names::Names;
 pub use open_error::OpenError;
 pub use readers::Lane;
 pub use replay::{Missing, Replay, Wanted};
-pub use sizes::{MAX_CHANGE_BYTES, of_insert as bytes_of_insert};
+pub use sizes::{MAX_CHANGE_BYTES, NAMES_ROWS_BYTES, of_insert as bytes_of_insert};
 pub use tail::{Excess, Oldest, TailCount};
 pub use tenant_events::TenantEvents;
 pub use transaction::Transaction;

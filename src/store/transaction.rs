@@ -259,6 +259,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// A value of which the whole server has one.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if the database fails.
+    pub fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.get(&keys::setting(name))?.map(|value| value.to_vec()))
+    }
+
     /// Writes a value of which the whole server has one.
     pub fn put_setting(&mut self, name: &str, value: Vec<u8>) {
         self.put(keys::setting(name), value);

@@ -5,6 +5,7 @@ mod channel_api;
 mod commands;
 mod control_event;
 pub mod http;
+mod imports;
 mod inserts;
 mod json;
 pub mod metrics;

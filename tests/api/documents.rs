@@ -38,6 +38,8 @@ pages! {
     the_page_on_events_works: "docs/events.md",
     the_guide_works: "docs/guide.md",
     the_page_on_the_http_api_works: "docs/http-api.md",
+    the_page_on_leaving_firebase_works: "docs/leaving-firebase.md",
+    the_page_on_leaving_pocketbase_works: "docs/leaving-pocketbase.md",
     the_page_on_mqtt_works: "docs/mqtt.md",
     the_page_on_operations_works: "docs/operations.md",
     the_page_on_presence_works: "docs/presence.md",

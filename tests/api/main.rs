@@ -34,6 +34,7 @@ mod health;
 mod healthz;
 mod history;
 mod identity;
+mod import;
 mod insert;
 mod layers;
 mod list_users;

@@ -16,6 +16,7 @@ mod extract;
 mod h2;
 mod heads;
 mod health;
+mod import;
 mod limits;
 mod mqtt;
 mod offers;

@@ -13,8 +13,8 @@ use super::bodies::Bodies;
 use super::endpoint::{ELSEWHERE, Endpoint};
 use super::sockets::{self, Sockets};
 use super::{
-    account, around, backup, broadcast, channels, events, health, mqtt, reply, session, sse, ticket, two_factor, users,
-    ws,
+    account, around, backup, broadcast, channels, events, health, import, mqtt, reply, session, sse, ticket,
+    two_factor, users, ws,
 };
 use crate::app::App;
 use crate::config::{Callers, Live};
@@ -128,6 +128,7 @@ fn table(table: Table<'_>) {
         .service(post("/delete_user", users::delete_user))
         .service(post("/list_users", users::list_users))
         .service(post("/export", users::export))
+        .service(post("/import", import::import))
         .service(post("/create_invite", users::create_invite))
         .service(post("/delete_invite", users::delete_invite))
         .service(post("/get_user", users::get_user))

@@ -12,6 +12,8 @@ const REASONS: &[&str] = &[
     "needs-mkcert",
     "needs-npm-registry",
     "upgrades",
+    "needs-a-firebase-project",
+    "needs-a-pocketbase",
 ];
 
 pub struct Page {

@@ -1,0 +1,174 @@
+//! Importing users and events, a JSON object a line, of any number.
+//!
+//! An import has a name. How far it has come is a row of the database, which is written in the commit that has the lines: their number,
+//! and a hash of all of them. So whatever breaks, the same lines sent again go on where they stopped, and change nothing if all of
+//! them were imported.
+
+mod lines;
+mod step;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::events::Events;
+use crate::domain::{EventName, Payload, Quotas, TenantName};
+use crate::error::Error;
+use crate::events::{IdempotencyKey, ImportedEvent, Lifetime, NewEvent};
+use crate::identity::Admin;
+use crate::store::Store;
+use crate::writer::Writer;
+
+use lines::{Line, Lines};
+use step::{BYTES_A_STEP, Cursor, LINES_A_STEP, Step, read_cursor, read_refused};
+pub use step::{ImportItem, MAX_REFUSED, Refused};
+
+/// An import under way. If it is dropped, what was imported stays, and another of the same name goes on from there.
+pub struct Import {
+    name: String,
+    store: Store,
+    writer: Writer,
+    quotas: Quotas,
+    cursor: Cursor,
+    lines: Lines,
+    /// The next step.
+    items: Vec<(u64, Result<ImportItem, Error>)>,
+    bytes: usize,
+    /// How far it takes the import.
+    last: Option<Line>,
+    _only_one: OwnedSemaphorePermit,
+}
+
+/// How an import has ended.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// How many lines were read, those of earlier attempts included.
+    pub lines: u64,
+    /// How many users and events were imported.
+    pub imported: u64,
+    /// The lines that were refused.
+    pub refused: Vec<Refused>,
+    /// Whether all lines were read: after [`MAX_REFUSED`] that were refused the others are left.
+    pub complete: bool,
+}
+
+impl Events {
+    /// Begins an import of this name, or goes on with it.
+    ///
+    /// # Errors
+    /// [`Error::ImportRunning`] if there is another one; [`Error::Storage`].
+    pub fn import(&self, admin: &Admin, name: &IdempotencyKey) -> Result<Import, Error> {
+        admin.logged("import", self.import_named(name))
+    }
+
+    fn import_named(&self, name: &IdempotencyKey) -> Result<Import, Error> {
+        // Two of the same name would not know of each other's lines, and each takes memory.
+        let permit = self.imports.clone().try_acquire_owned().map_err(|_| Error::ImportRunning)?;
+        let (name, store) = (name.as_str().to_owned(), self.store().clone());
+        let cursor = read_cursor(store.setting(&step::cursor_setting(&name))?)?;
+        Ok(Import {
+            name,
+            store,
+            writer: self.writer.clone(),
+            quotas: self.limits.get().quotas(),
+            cursor,
+            lines: Lines::default(),
+            items: Vec::new(),
+            bytes: 0,
+            last: None,
+            _only_one: permit,
+        })
+    }
+
+    /// An event that is to be imported; nothing if it has expired. Without data it is the removal of the name.
+    ///
+    /// # Errors
+    /// Those of [`NewEvent::new`] and [`NewEvent::removal`].
+    pub fn imported(
+        &self,
+        tenant: TenantName,
+        author: Option<String>,
+        (name, data): (EventName, Option<Payload>),
+        expires_at: Option<u64>,
+        transient: bool,
+    ) -> Result<ImportItem, Error> {
+        let left = expires_at.map(|at| at.saturating_sub(self.clock.now().as_millis()));
+        if left == Some(0) {
+            return Ok(ImportItem::Nothing);
+        }
+        let expires_in = left.map(|millis| millis.div_ceil(1000));
+        let event = match data {
+            None => NewEvent::removal(name)?,
+            Some(data) => self.new_event(name, data, Lifetime { expires_in, while_connected: false, transient })?,
+        };
+        Ok(ImportItem::Event(ImportedEvent { tenant, author, event }))
+    }
+}
+
+impl Import {
+    /// Takes the next bytes of the lines, which need not be whole, and imports what is enough for a step. `parse` reads a line.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyKeyReused`] if an import of this name had other lines; [`Error::ImportRunning`] if something of it was still
+    /// on its way; those of [`Writer::submit`]. What was imported by then stays.
+    pub async fn take(
+        &mut self,
+        mut bytes: &[u8],
+        parse: &impl Fn(&str) -> Result<ImportItem, Error>,
+    ) -> Result<(), Error> {
+        while let Some((line, rest)) = self.lines.next(bytes) {
+            bytes = rest;
+            self.add(line, parse)?;
+            if self.items.len() >= LINES_A_STEP || self.bytes >= BYTES_A_STEP {
+                self.submit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Imports the rest, after the last byte. An import of nothing tells how far the import of this name has come.
+    ///
+    /// # Errors
+    /// Those of [`Import::take`], and [`Error::IdempotencyKeyReused`] if there were more lines once.
+    pub async fn end(mut self, parse: &impl Fn(&str) -> Result<ImportItem, Error>) -> Result<Imported, Error> {
+        if let Some(line) = self.lines.last() {
+            self.add(line, parse)?;
+        }
+        let read = self.lines.count();
+        if read > 0 && read < self.cursor.lines {
+            return Err(Error::IdempotencyKeyReused);
+        }
+        self.submit().await?;
+        let refused = read_refused(self.store.setting(&step::refused_setting(&self.name))?)?;
+        let Cursor { lines, imported, .. } = self.cursor;
+        Ok(Imported { lines, imported, refused, complete: read <= lines })
+    }
+
+    fn add(&mut self, line: Line, parse: &impl Fn(&str) -> Result<ImportItem, Error>) -> Result<(), Error> {
+        if line.number <= self.cursor.lines {
+            let is_last = line.number == self.cursor.lines;
+            let is_same = !is_last || line.digest == self.cursor.digest;
+            return if is_same { Ok(()) } else { Err(Error::IdempotencyKeyReused) };
+        }
+        if self.cursor.is_given_up() {
+            return Ok(());
+        }
+        self.bytes += line.text.as_ref().map_or(0, |text| text.len());
+        let item = line.text.as_ref().map_err(Error::clone).and_then(|text| {
+            let text = std::str::from_utf8(text).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))?;
+            if text.trim_ascii().is_empty() { Ok(ImportItem::Nothing) } else { parse(text) }
+        });
+        self.items.push((line.number, item));
+        self.last = Some(line);
+        Ok(())
+    }
+
+    /// Imports a step. It is only then that more is read, so no import has more in memory than that.
+    async fn submit(&mut self) -> Result<(), Error> {
+        self.bytes = 0;
+        let (Some(Line { number, digest, .. }), items) = (self.last.take(), std::mem::take(&mut self.items)) else {
+            return Ok(());
+        };
+        let (name, quotas, after) = (self.name.clone(), self.quotas, self.cursor.lines);
+        self.cursor = self.writer.submit(Step { name, after, number, digest, items, quotas }).await?;
+        Ok(())
+    }
+}
