@@ -47,6 +47,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("arc_swap", &["config"]),
     ("argon2", &["identity"]),
+    ("bcrypt", &["identity"]),
+    ("scrypt", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("biscuit_auth", &["identity"]),
     ("sntpc", &["clock"]),
