@@ -15,7 +15,7 @@ use super::keeping::Keeping;
 use super::overlay::{Overlay, Table};
 use super::touched::Touched;
 use super::watermarks::CheckpointWatermark;
-use super::{codec, journal, keys};
+use super::{codec, journal_files, keys};
 use crate::error::Error;
 use crate::metrics::Metrics;
 
@@ -296,7 +296,7 @@ impl Mover {
         self.files.data.sync()?;
         let path = self.path.clone();
         self.insist(|_| {
-            journal::remove(&path, journal).map_err(|error| refusal(error, "the journal cannot be shortened"))
+            journal_files::remove(&path, journal).map_err(|error| refusal(error, "the journal cannot be shortened"))
         })
     }
 

@@ -9,11 +9,12 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::disk::{Directory, refusal, set_aside, synced};
+use super::journal_files::{numbers, path_of, remove};
 use super::keeping::Keeping;
 use super::overlay::Write;
 use super::progress::Progress;
@@ -62,27 +63,6 @@ pub struct Recovered {
     empty: Option<u64>,
     /// Later files, which cannot be read or are empty.
     beyond: Vec<u64>,
-}
-
-/// The path of a file of the journal.
-pub fn path_of(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("journal.{number:016}"))
-}
-
-/// The numbers of the journal files in a directory, in order. A directory that is not there has none.
-pub fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(numbers),
-        entries => entries?,
-    };
-    for entry in entries {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("journal."));
-        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
 /// Reads the commits after the last checkpoint, in order, as far as they are whole. A crash may have cut off the end
@@ -400,17 +380,6 @@ fn make(directory: &Directory, number: u64) -> io::Result<File> {
         let _ = fs::remove_file(path);
     }
     begun.map(|()| file)
-}
-
-/// Removes files whose whole content is in sled, or that have none. It needs no descriptor.
-pub fn remove(directory: &Path, files: &[u64]) -> io::Result<()> {
-    for number in files {
-        match fs::remove_file(path_of(directory, *number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn failed(error: io::Error) -> Error {

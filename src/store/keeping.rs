@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::statvfs;
 
 use super::disk::Directory;
-use super::journal;
+use super::journal_files;
 use crate::error::Error;
 
 /// The directory with the second names.
@@ -107,9 +107,9 @@ impl Keeping {
     /// Of the file system.
     pub fn hold_all(&self) -> io::Result<Hold> {
         let mut state = self.state();
-        state.kept = journal::numbers(&self.directory())?;
+        state.kept = journal_files::numbers(&self.directory())?;
         let last = state.kept.last().copied().unwrap_or(0);
-        for number in journal::numbers(&self.0.database)? {
+        for number in journal_files::numbers(&self.0.database)? {
             if number > last && number < state.current {
                 self.link(number)?;
                 state.kept.push(number);
@@ -216,7 +216,7 @@ impl Keeping {
         tracing::error!(%why, "a backup is given up, and the journal is no longer kept for it");
         state.holders.iter_mut().for_each(|holder| holder.has_given_up = true);
         for number in state.kept.drain(..) {
-            let _ = fs::remove_file(journal::path_of(&self.directory(), number));
+            let _ = fs::remove_file(journal_files::path_of(&self.directory(), number));
         }
         self.0.changed.notify_all();
     }
@@ -234,7 +234,7 @@ impl Keeping {
     fn link(&self, number: u64) -> io::Result<()> {
         let directory = self.directory();
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let (from, to) = (journal::path_of(&self.0.database, number), journal::path_of(&directory, number));
+        let (from, to) = (journal_files::path_of(&self.0.database, number), journal_files::path_of(&directory, number));
         match fs::hard_link(from, to) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
@@ -299,7 +299,7 @@ impl Hold {
         let state = self.keeping.state();
         let from = state.holders.iter().find(|holder| holder.id == self.id).map_or(u64::MAX, |holder| holder.from);
         let directory = self.keeping.directory();
-        state.kept.iter().filter(|number| **number >= from).map(|n| (*n, journal::path_of(&directory, *n))).collect()
+        state.kept.iter().filter(|number| **number >= from).map(|n| (*n, journal_files::path_of(&directory, *n))).collect()
     }
 
     /// Gives files before this one back.
@@ -341,7 +341,7 @@ impl Keeping {
         kept.retain(|number| {
             let is_held = first.is_some_and(|first| *number >= first);
             if !is_held {
-                let _ = fs::remove_file(journal::path_of(&self.directory(), *number));
+                let _ = fs::remove_file(journal_files::path_of(&self.directory(), *number));
             }
             is_held
         });

@@ -42,6 +42,7 @@ mod history;
 mod integrity_scan;
 mod invites;
 mod journal;
+mod journal_files;
 mod keeping;
 mod keys;
 mod latest_events;
