@@ -299,7 +299,12 @@ impl Hold {
         let state = self.keeping.state();
         let from = state.holders.iter().find(|holder| holder.id == self.id).map_or(u64::MAX, |holder| holder.from);
         let directory = self.keeping.directory();
-        state.kept.iter().filter(|number| **number >= from).map(|n| (*n, journal_files::path_of(&directory, *n))).collect()
+        state
+            .kept
+            .iter()
+            .filter(|number| **number >= from)
+            .map(|n| (*n, journal_files::path_of(&directory, *n)))
+            .collect()
     }
 
     /// Gives files before this one back.

@@ -56,6 +56,7 @@ mod open_mark;
 mod overlay;
 mod progress;
 mod readers;
+mod record;
 mod replay;
 mod rows;
 mod scan;

@@ -8,7 +8,7 @@ use super::target::Target;
 use crate::store::database::failed;
 use crate::store::open::FORMAT_SETTING;
 use crate::store::progress::Progress;
-use crate::store::{journal, keys};
+use crate::store::{keys, record};
 
 /// The first bytes of a part: its format.
 pub const MAGIC: &[u8; 8] = b"brokerb1";
@@ -38,7 +38,7 @@ pub fn write(
     go_on: impl Fn() -> Result<(), BackupProblem>,
 ) -> Result<(), BackupProblem> {
     let mut parts = Parts { target, part: MAGIC.to_vec(), record: Vec::new(), progress, number: 0 };
-    journal::begin_record(&mut parts.record);
+    record::begin_record(&mut parts.record);
     // A new iterator after each pause: one that lives long would keep old versions of pages in memory.
     let mut from = Vec::new();
     loop {
@@ -69,7 +69,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), BackupProblem> {
-        journal::add_row(&mut self.record, key, Some(value));
+        record::add_row(&mut self.record, key, Some(value));
         if self.record.len() >= RECORD_BYTES {
             self.end_record();
             if self.part.len() >= PART_BYTES {
@@ -80,9 +80,9 @@ impl Parts<'_> {
     }
 
     fn end_record(&mut self) {
-        journal::end_record(&mut self.record, self.progress);
+        record::end_record(&mut self.record, self.progress);
         self.part.extend_from_slice(&self.record);
-        journal::begin_record(&mut self.record);
+        record::begin_record(&mut self.record);
     }
 
     fn end_part(&mut self) -> Result<(), BackupProblem> {

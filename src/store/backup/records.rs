@@ -5,8 +5,8 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::BackupProblem;
-use crate::store::journal;
 use crate::store::progress::Progress;
+use crate::store::record;
 use crate::store::sizes::{HEAD_BYTES, MAX_RECORD_BYTES};
 
 /// The records of a file, in order. Every byte of it must belong to one.
@@ -42,7 +42,7 @@ impl Records {
             return Err(BackupProblem::damaged(&self.path, "a record is longer than any"));
         }
         (&mut self.file).take(length.into()).read_to_end(&mut self.bytes).map_err(&failed)?;
-        match journal::next_record(&self.bytes) {
+        match record::next_record(&self.bytes) {
             Some((progress, body, [])) => Ok(Some((progress, body))),
             _ => {
                 Err(BackupProblem::damaged(&self.path, "a record differs from what was written, or its end is missing"))
@@ -53,7 +53,7 @@ impl Records {
 
 /// The first commit of a file of the journal, and how far it goes, once each record has been checked. `None` without any record.
 pub fn range_of(path: &Path) -> Result<Option<(u64, Progress)>, BackupProblem> {
-    let mut records = Records::open(path, journal::MAGIC)?;
+    let mut records = Records::open(path, record::MAGIC)?;
     let mut range: Option<(u64, Progress)> = None;
     while let Some((progress, _)) = records.next()? {
         match &mut range {

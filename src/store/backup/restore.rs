@@ -13,7 +13,7 @@ use crate::domain::{Generation, Position, Timestamp, User};
 use crate::error::Error;
 use crate::store::open::{FORMAT_SETTING, open_sled, sync_names};
 use crate::store::progress::Progress;
-use crate::store::{Committer, OpenError, Store, Users, codec, journal, keys};
+use crate::store::{Committer, OpenError, Store, Users, codec, keys, record};
 
 /// How much sled gets between two flushes, in bytes.
 const BYTES_A_FLUSH: usize = 8 << 20;
@@ -143,7 +143,7 @@ struct Filling {
 
 impl Filling {
     fn add_rows(&mut self, body: &[u8], known: &mut Vec<u32>) -> Result<(), BackupProblem> {
-        journal::read_body(body, &mut |key, value| {
+        record::read_body(body, &mut |key, value| {
             self.bytes += key.len() + value.map_or(0, <[u8]>::len);
             match value {
                 Some(value) => self.batch.insert(key, value),
@@ -179,7 +179,7 @@ impl Filling {
         let (mut read, mut reached) = (manifest.base.commit, Progress::from(manifest.base));
         let mut is_beyond = false;
         for file in files {
-            let mut records = Records::open(file, journal::MAGIC)?;
+            let mut records = Records::open(file, record::MAGIC)?;
             while let Some((progress, body)) = records.next()? {
                 if progress.commits <= read {
                     continue;
@@ -194,7 +194,7 @@ impl Filling {
                     Until::Time(time) => made_at(body, reached.head).is_some_and(|at| at > time),
                 };
                 if is_beyond {
-                    journal::read_body(body, &mut |key, value| note_epoch(key, value, known));
+                    record::read_body(body, &mut |key, value| note_epoch(key, value, known));
                 } else {
                     self.add_rows(body, known)?;
                     reached = progress;
@@ -236,7 +236,7 @@ fn note_epoch(key: &[u8], value: Option<&[u8]>, known: &mut Vec<u32>) {
 /// When a commit was made, as far as its new events tell.
 fn made_at(body: &[u8], before: Position) -> Option<Timestamp> {
     let mut made_at = None;
-    journal::read_body(body, &mut |key, value| {
+    record::read_body(body, &mut |key, value| {
         let is_new = key.starts_with(b"e") && keys::position(key).is_some_and(|position| position > before);
         let moment = value.filter(|_| is_new).and_then(|value| codec::decode_moment(value.get(..8)?).ok());
         made_at = made_at.max(moment);

@@ -1,8 +1,11 @@
 //! Guards the journal: what was committed is found again wherever its files end, and room is set aside for it.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::*;
+use crate::domain::Position;
+use crate::store::sizes::HEAD_BYTES;
 
 type Rows = Vec<(String, Option<String>)>;
 
