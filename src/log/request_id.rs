@@ -76,6 +76,8 @@ impl Deref for RequestId {
 mod tests {
     use std::collections::BTreeSet;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -99,7 +101,8 @@ mod tests {
     #[tokio::test]
     async fn work_has_the_id_of_its_request_and_so_has_what_goes_on_after_it() {
         let id = RequestId::random();
-        let kept = id.clone().around(async { RequestId::keep(async { RequestId::current() }) }).await;
+        let keep = || RequestId::keep(async { RequestId::current() });
+        let kept = id.clone().around(std::future::ready(()).map(|()| keep())).await;
         assert_eq!(RequestId::current(), None);
         assert_eq!(tokio::spawn(kept).await.unwrap(), Some(id.clone()));
         assert_eq!(id.within(RequestId::current), Some(id));

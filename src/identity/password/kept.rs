@@ -39,7 +39,7 @@ const MIN_HASH_BYTES: usize = 16;
 
 /// A hash that was read.
 pub enum Kept<'a> {
-    Argon2(phc::PasswordHash),
+    Argon2(Box<phc::PasswordHash>),
     Bcrypt {
         hash: &'a str,
         cost: u32,
@@ -92,7 +92,7 @@ impl<'a> Kept<'a> {
     /// How much work a check of it is.
     pub fn work(&self) -> (Scheme, u64) {
         match self {
-            Self::Argon2(hash) => (Scheme::Argon2, Params::try_from(hash).map_or(0, |params| argon2_work(&params))),
+            Self::Argon2(hash) => (Scheme::Argon2, Params::try_from(&**hash).map_or(0, |params| argon2_work(&params))),
             Self::Bcrypt { cost, .. } => (Scheme::Bcrypt, 1 << cost),
             Self::Pbkdf2 { scheme, iterations, hash, .. } => {
                 let block = if *scheme == Scheme::Pbkdf2Sha512 { 64 } else { 32 };
@@ -105,7 +105,7 @@ impl<'a> Kept<'a> {
     /// Whether it is the hash of a password.
     pub fn is_of(&self, password: &[u8]) -> bool {
         match self {
-            Self::Argon2(hash) => ours().verify_password(password, hash).is_ok(),
+            Self::Argon2(hash) => ours().verify_password(password, &**hash).is_ok(),
             // Everybody's bcrypt looks at 72 bytes.
             Self::Bcrypt { hash, .. } => bcrypt::verify(password, hash).unwrap_or(false),
             Self::Pbkdf2 { scheme, iterations, salt, hash } => {
@@ -127,7 +127,8 @@ impl<'a> Kept<'a> {
         let today = Params::DEFAULT;
         hash.algorithm.as_str() != Algorithm::Argon2id.as_str()
             || hash.version != Some(Version::V0x13.into())
-            || Params::try_from(hash).is_ok_and(|kept| kept.m_cost() < today.m_cost() || kept.t_cost() < today.t_cost())
+            || Params::try_from(&**hash)
+                .is_ok_and(|kept| kept.m_cost() < today.m_cost() || kept.t_cost() < today.t_cost())
     }
 }
 
@@ -151,7 +152,7 @@ fn of_argon2(text: &str) -> Result<Kept<'_>, &'static str> {
         return Err(MALFORMED);
     }
     let fits = ARGON2_KIB.contains(&params.m_cost()) && ARGON2_WORK.contains(&argon2_work(&params));
-    if fits { Ok(Kept::Argon2(hash)) } else { Err(COSTS) }
+    if fits { Ok(Kept::Argon2(Box::new(hash))) } else { Err(COSTS) }
 }
 
 fn of_bcrypt(text: &str) -> Result<Kept<'_>, &'static str> {

@@ -12,7 +12,7 @@ pub const ELSEWHERE: &str = "other";
 #[derive(Clone)]
 pub struct Endpoint {
     /// The counts of the route.
-    pub cells: Rc<Arc<EndpointMetrics>>,
+    pub cells: Arc<EndpointMetrics>,
     /// All counts of the server.
     pub metrics: Rc<Metrics>,
 }
@@ -21,6 +21,6 @@ impl Endpoint {
     /// The counts of a route, by its pattern.
     pub fn new(metrics: &Rc<Metrics>, path: &str) -> Self {
         // Without the pattern of a parameter.
-        Self { cells: Rc::new(metrics.add_endpoint(&path.replace(":.*", ""))), metrics: Rc::clone(metrics) }
+        Self { cells: metrics.add_endpoint(&path.replace(":.*", "")), metrics: Rc::clone(metrics) }
     }
 }

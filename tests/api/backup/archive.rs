@@ -101,6 +101,7 @@ async fn two_servers_do_not_write_to_one_archive() {
     let server = TestServer::start_with(&["--archive=archive"]).await;
     let archive = format!("--archive={}", server.directory().join("archive").display());
     let other = Arc::new(tempfile::tempdir().unwrap());
-    let refused = TestServer::try_start(other, move |directory| command(&[archive.clone()], directory)).await;
+    let refused =
+        TestServer::try_start(other, move |directory| command(std::slice::from_ref(&archive), directory)).await;
     assert!(refused.err().unwrap().contains("another server uses it"));
 }
