@@ -168,7 +168,7 @@ async fn the_command_writes_a_file_that_only_its_owner_reads_and_takes_its_url_a
     let run = |more: &[&str]| {
         let mut command = bare_command(scratch.path());
         command.stdout(Stdio::piped());
-        command.args(["export", "--url", &server.url, "--admin-token-file", token.to_str().unwrap()]).args(more);
+        command.args(["export", "--url", &server.url, "--admin_token_file", token.to_str().unwrap()]).args(more);
         command.output().unwrap()
     };
     let to_file = run(&["--to", file.to_str().unwrap()]);

@@ -341,7 +341,7 @@ async fn the_command_imports_a_file_prints_what_was_refused_and_changes_nothing_
     let run = |more: &[&str], input: Stdio| -> Output {
         let mut command = bare_command(scratch.path());
         command.stdout(Stdio::piped()).stdin(input);
-        command.args(["import", "--url", &server.url, "--admin-token-file", token.to_str().unwrap()]).args(more);
+        command.args(["import", "--url", &server.url, "--admin_token_file", token.to_str().unwrap()]).args(more);
         command.output().unwrap()
     };
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
