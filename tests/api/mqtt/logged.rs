@@ -51,8 +51,9 @@ async fn what_is_refused_and_how_connections_end_is_logged_at_the_level_debug() 
 #[tokio::test]
 async fn each_connection_has_an_id_in_its_lines() {
     let (server, alice) = server_with(&[]).await;
-    for _ in 0..2 {
-        drop(client(&server, 5, "lamp", &alice).await);
+    // Of two with one name, the second would take the place of the first.
+    for name in ["lamp", "bell"] {
+        drop(client(&server, 5, name, &alice).await);
     }
     let ids = || -> Vec<String> {
         let log = server.log();

@@ -107,6 +107,7 @@ async fn every_poll_on_a_connection_is_answered_as_the_first_one() {
         assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
         let length = answer.headers.remove("content-length");
         assert!(answer.headers.remove("date").is_some() && length.is_some());
+        assert!(answer.headers.remove("x-request-id").is_some());
         let first = first.get_or_insert_with(|| answer.headers.clone());
         assert_eq!(&answer.headers, first);
         assert_eq!(first["content-type"], "text/plain; charset=UTF-8");

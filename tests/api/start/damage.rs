@@ -76,7 +76,8 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
+        // The mark of a database that is open, which tells it from a copy.
+        } else if entry.file_name() != "open" {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }

@@ -203,7 +203,7 @@ async fn clients_come_back_after_a_kill_and_a_stop_says_that_it_is_one() {
     let closed = async {
         for client in [&mut client, &mut idle] {
             match client.next_message().await {
-                Some(Message::Close(Some(CloseFrame { code, .. }))) => assert_eq!(code, CloseCode::Away),
+                Some(Message::Close(Some(CloseFrame { code, .. }))) => assert_eq!(code, CloseCode::Restart),
                 other => panic!("{other:?}"),
             }
         }
