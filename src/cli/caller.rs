@@ -32,7 +32,7 @@ pub struct Caller {
     /// Configuration file of the server.
     #[arg(long, env = "BROKER_CONFIG")]
     config: Option<PathBuf>,
-    /// Address of the server, such as https://broker.example.com [default: this machine, by the server's configuration].
+    /// Address of the server, which begins with http: or https: [default: this machine, by the server's configuration].
     #[arg(long, env = "BROKER_URL")]
     url: Option<String>,
     /// PEM file with the root certificate of the server, if it is not a public one.
@@ -142,7 +142,7 @@ impl Caller {
     /// Sends a POST with lines as they are read, with the admin token in a header: they may be more than fit into memory.
     ///
     /// # Errors
-    /// [`Unanswered`].
+    /// `Unanswered`.
     pub fn post_lines(
         &self,
         path: &str,

@@ -36,7 +36,7 @@ const HIDDEN: &str = "***";
 pub struct Support {
     #[command(flatten)]
     caller: Caller,
-    /// File to write [default: broker-support-<seconds>.tar.gz here].
+    /// File to write [default: broker-support-SECONDS.tar.gz here].
     #[arg(long)]
     output: Option<PathBuf>,
     /// Unit of systemd whose log is taken.

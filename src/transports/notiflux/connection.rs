@@ -54,6 +54,7 @@ pub async fn serve(app: App, tells_errors: bool, mut inlet: Inlet, outlet: Outle
     if inlet.end().is_none() {
         let (code, why) = match client.ended.get().map(|ending| ending.why) {
             Some(End::Unreadable) => (code::INTERNAL, "the messages cannot be read"),
+            Some(End::Stopping { .. }) => (code::RESTART, "the server stops"),
             _ => (code::GOING_AWAY, ""),
         };
         client.outlet.close(code, why);
