@@ -51,6 +51,9 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
 
 /// Does what the command line says. `log` is the log as soon as there is one.
 fn run(log: &mut Option<Log>) -> Result<(), Failure> {
+    // All files hold hashes, keys or certificates, so only the own user may read them: those of the server, and those that commands
+    // write. sled and the ACME cache would make their files readable to everybody.
+    umask(rustix::fs::Mode::from_raw_mode(0o077));
     match Command::read()? {
         Command::Serve(config) => serve(*config, log),
         Command::Tool(tool) => tool.run(),
@@ -60,9 +63,6 @@ fn run(log: &mut Option<Log>) -> Result<(), Failure> {
 /// Runs the server. `log` is the log as soon as there is one.
 fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     let filter = log_filter(&config).map_err(Failure::Misused)?;
-    // All files hold hashes, keys or certificates, so only the server's own user may read them. sled and the ACME cache
-    // would make their files readable to everybody.
-    umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Before there is another thread.
     let inherited = Inherited::take().map_err(Failure::Misused)?;
     raise_descriptor_limit();

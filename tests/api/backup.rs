@@ -57,6 +57,12 @@ pub async fn restored(from: &Path) -> TestServer {
     let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let from = from.to_str().unwrap().to_owned();
     ran(directory.path(), &["restore", &from, "--db=db"]).await;
+    // Nobody else may read what is restored.
+    for name in ["", "db", "conf"] {
+        use std::os::unix::fs::MetadataExt;
+        let mode = directory.path().join("db").join(name).metadata().unwrap().mode();
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
     TestServer::try_start(directory, |directory| crate::support::command(&[], directory)).await.unwrap()
 }
 

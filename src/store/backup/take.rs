@@ -14,8 +14,10 @@ use crate::store::keeping::{Hold, Serving};
 use crate::store::progress::Progress;
 use crate::store::{Store, codec, keys};
 
-/// How long the writer may take to begin a new file, and a checkpoint to end.
+/// How long the writer may take to begin a new file.
 const WRITER_WITHIN: Duration = Duration::from_secs(60);
+/// How long checkpoints may take: the one under way, and the one that a backup asks for. Each may be of 4 GiB.
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(1800);
 
 /// Takes a backup. Blocks until it is finished, and sleeps often.
 ///
@@ -29,7 +31,7 @@ pub fn take(
     server: &dyn Serving,
 ) -> Result<Manifest, BackupProblem> {
     let hold = store.keeping.hold();
-    hold.checkpoint(WRITER_WITHIN, server)?;
+    hold.checkpoint(CHECKPOINT_WITHIN, server)?;
     let base = store.in_sled()?;
     let mut manifest = Manifest::of(lineage, now, base, store.epochs.all());
     base::write(&store.tree, base, target, || go_on(&hold, server))?;
