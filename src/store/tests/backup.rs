@@ -79,6 +79,15 @@ fn beside_commits<T: Send>(
     })
 }
 
+/// Brings an archive up to date, once there is something new for it.
+fn catch_up(archive: &mut Archive, store: &Store, server: &Woken) {
+    let head = store.head().get();
+    while store.head().get() < head + 15 {
+        thread::yield_now();
+    }
+    archive.catch_up(server).unwrap();
+}
+
 fn now() -> Timestamp {
     Timestamp::from_secs(2_000_000_000)
 }
@@ -125,7 +134,7 @@ fn an_archive_restores_each_commit_since_its_first_set_over_restarts_and_sets() 
             if archive.needs_set() || round == 2 {
                 archive.begin_set(&store, Lineage(7), Timestamp::from_millis(round), server).unwrap();
             }
-            (0..5).for_each(|_| archive.catch_up(server).unwrap());
+            (0..5).for_each(|_| catch_up(&mut archive, &store, server));
         });
         states.extend(beside);
         if round == 1 {
@@ -163,7 +172,7 @@ fn a_set_is_restored_up_to_a_moment_and_not_to_one_before_it_is_whole() {
     // Commit n is made at n seconds.
     let ((), states) = beside_commits(&store, &mut committer, |server| {
         archive.begin_set(&store, Lineage(7), Timestamp::from_millis(0), server).unwrap();
-        (0..3).for_each(|_| archive.catch_up(server).unwrap());
+        (0..3).for_each(|_| catch_up(&mut archive, &store, server));
     });
     let set = BackupSet::find(&root, Until::Newest).unwrap();
     let whole = set.manifest.end.commit;
@@ -186,7 +195,7 @@ fn archived() -> (tempfile::TempDir, PathBuf) {
     let mut archive = Archive::open(&root, &store, Some(Lineage(7))).unwrap();
     beside_commits(&store, &mut committer, |server| {
         archive.begin_set(&store, Lineage(7), now(), server).unwrap();
-        (0..3).for_each(|_| archive.catch_up(server).unwrap());
+        (0..3).for_each(|_| catch_up(&mut archive, &store, server));
     });
     let set = BackupSet::find(&root, Until::Newest).unwrap().path().to_owned();
     (directory, set)
