@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use futures_util::future::join_all;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
 use crate::disk_full::fill;
 use crate::metrics::SERVED;
 use crate::ntp::NtpServer;
-use crate::support::{Authority, Client, LoopDisk, Scrape, TestServer, command};
+use crate::start::{ended, replace};
+use crate::support::{Authority, Client, LoopDisk, Scrape, TestServer, command, free_port, until, with_descriptors};
 use crate::tls;
 use prometheus::Prometheus;
 
@@ -154,8 +156,11 @@ async fn guesses_a_crowd_a_wrong_clock_an_old_certificate_and_no_backup_fire_the
 async fn a_slow_disk_and_then_a_full_one_fire_their_alerts() {
     let home = tempfile::tempdir().unwrap();
     let Some(disk) = LoopDisk::create(home.path(), "watched", 96) else { return };
-    let server = TestServer::start_with(&[&format!("--db={}", disk.path().join("db").display()), SERVED]).await;
+    let db = format!("--db={}", disk.path().join("db").display());
+    let server = TestServer::start_with(&[&db, SERVED]).await;
     let alice = server.user("alice", "acme").await;
+    let mut stream = alice.stream_of("/sse?events=slow&marks=true", None).await;
+    while stream.next().await.name != "$synced" {}
     let prometheus = Prometheus::watching(&server, &text("alerts.yml")).await;
     prometheus.has_evaluated().await;
     assert_eq!(prometheus.firing().await, BTreeSet::new());
@@ -164,11 +169,13 @@ async fn a_slow_disk_and_then_a_full_one_fire_their_alerts() {
     freeze("--freeze");
     let thaw = async {
         // As long as the disk is to be slow: nothing else tells it.
-        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         freeze("--unfreeze");
     };
     tokio::join!(alice.insert("slow", json!(1)), thaw);
+    assert_eq!(stream.next().await.name, "slow");
     prometheus.fires("BrokerSyncSlow").await;
+    prometheus.fires("BrokerDeliverySlow").await;
 
     fill(disk.path());
     while alice.try_insert("big", json!("x".repeat(90_000))).await.status == 200 {}
@@ -177,6 +184,65 @@ async fn a_slow_disk_and_then_a_full_one_fire_their_alerts() {
     std::fs::remove_file(disk.path().join("filler")).unwrap();
     alice.insert("after", json!(1)).await;
     prometheus.is_quiet("BrokerDiskFull").await;
+}
+
+#[tokio::test]
+async fn a_damaged_user_and_starting_again_and_again_fire_their_alerts() {
+    let ports = [format!("--port={}", free_port()), format!("--metrics_port={}", free_port())];
+    let mut server = TestServer::start_with(&["--journal_bytes=65536", &ports[0], &ports[1]]).await;
+    let alice = server.user("alice", "acme").await;
+    server.client().create_user("zoe", "acme").await;
+    // So much that the user has left the journal.
+    for number in 0..12 {
+        alice.insert("news", json!("x".repeat(20_000 + number))).await;
+    }
+    let prometheus = Prometheus::watching(&server, &text("alerts.yml")).await;
+    for starts in 1..=3 {
+        server = ended(server).await;
+        if starts == 1 {
+            replace(&server.database(), b"uzoe", b"{}");
+        }
+        server = server.restart().await;
+        prometheus.knows(&format!("changes(process_start_time_seconds[30m]) == {starts}")).await;
+        if starts == 1 {
+            prometheus.has_evaluated().await;
+            assert_eq!(prometheus.firing().await, BTreeSet::new());
+            server.client().admin("/revoke_user", json!({ "username": "zoe" })).await.refused(500, "value_damaged");
+            prometheus.fires("BrokerFailing").await;
+        }
+    }
+    prometheus.fires("BrokerRestarts").await;
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_moved_and_a_crowd_of_connections_fire_their_alerts() {
+    let directory = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let flags = [SERVED, "--journal_bytes=65536"].map(str::to_owned);
+    let start = move |directory: &Path| with_descriptors(1024, &command(&flags, directory), directory);
+    let server = TestServer::try_start(directory, start).await.unwrap_or_else(|why| panic!("{why}"));
+    let alice = server.user("alice", "acme").await;
+    // The last checkpoint may be a second old, so that nobody need wait for an hour.
+    let rules = text("alerts.yml");
+    assert!(rules.contains("> 3600"));
+    let prometheus = Prometheus::watching(&server, &rules.replace("> 3600", "> 1")).await;
+    prometheus.has_evaluated().await;
+    assert_eq!(prometheus.firing().await, BTreeSet::new());
+
+    // From now on no file can be opened, so no other journal can be begun. What is open stays so: the connections of both clients.
+    let may_open = |descriptors| {
+        let limit = Rlimit { current: Some(descriptors), maximum: Some(1024) };
+        prlimit(Pid::from_raw(server.pid() as i32), Resource::Nofile, limit).unwrap();
+    };
+    may_open(3);
+    while alice.try_insert("large", json!("x".repeat(10_000))).await.status == 200 {}
+    prometheus.fires("BrokerCheckpointMissing").await;
+    may_open(1024);
+    until("an insert", async || (alice.try_insert("large", json!(1)).await.status == 200).then_some(())).await;
+    prometheus.is_quiet("BrokerCheckpointMissing").await;
+
+    let address = server.address().to_owned();
+    let _crowd = join_all((0..1000).map(async |_| tokio::net::TcpStream::connect(&address).await.unwrap())).await;
+    prometheus.fires("BrokerDescriptorsFew").await;
 }
 
 /// A server with HTTPS whose certificate ends in so many days.

@@ -64,6 +64,11 @@ async fn a_full_disk_refuses_inserts_while_reads_and_streams_go_on_until_there_i
     assert_eq!((refusal.status, refusal.code().as_str()), (503, "storage_full"), "{refusal:?}");
     assert!(refusal.header("retry-after").is_some());
 
+    // It is ready: whoever only reads needs no other server. An operator is told.
+    for path in ["/healthz", "/readyz"] {
+        alice.get(path).await.ok();
+    }
+    assert_eq!(server.client().admin("/status", json!({})).await.ok().json()["store"]["disk_full"], true);
     // Users can still sign in, verify, connect, and read.
     let bob = server.client().sign_in("alice").await;
     bob.verify().await.ok();

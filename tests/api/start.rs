@@ -15,6 +15,7 @@ mod values;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::PATIENCE;
+pub use values::{ended, replace};
 
 /// Runs a command that must end by itself.
 async fn run(mut command: Command) -> Outcome {

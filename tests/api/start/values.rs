@@ -11,14 +11,15 @@ use crate::support::{TestServer, User, command, within};
 const SEGMENT_BYTES: usize = 16 << 20;
 
 /// Replaces a value in a database that no server has open.
-fn replace(database: &Path, key: &[u8], value: &[u8]) {
+pub fn replace(database: &Path, key: &[u8], value: &[u8]) {
     let config = sled::Config::new().path(database).segment_size(SEGMENT_BYTES).flush_every_ms(None);
     let tree = config.open().unwrap();
     assert!(tree.insert(key, value).unwrap().is_some(), "it is in the journal still");
     tree.flush().unwrap();
 }
 
-async fn ended(mut server: TestServer) -> TestServer {
+/// A server that has stopped in order.
+pub async fn ended(mut server: TestServer) -> TestServer {
     server.signal("TERM");
     assert!(server.ended().await.success());
     server
