@@ -35,7 +35,7 @@ impl ImportedEvent {
         if event.data.is_none() && batch.latest_position(&tenant, &event.name)?.is_none() {
             return Ok(false);
         }
-        let (claim, author) = (batch.free_tenant(&tenant)?, named(batch, author.as_deref())?);
+        let (claim, author) = (batch.free_tenant(&tenant)?, named(batch, &tenant, author.as_deref())?);
         let events = vec![event];
         rules::check(batch, (&tenant, &author), &events, quotas, |_, _, _| Ok(()))?;
         batch.claim(claim);
@@ -43,12 +43,12 @@ impl ImportedEvent {
     }
 }
 
-/// The author of an event: a user of this name, a guest, or a name that no user can ever have. Else a user who gets the name later
-/// would be taken for the author.
-fn named(batch: &Batch<'_>, author: Option<&str>) -> Result<Username, Error> {
+/// The author of an event: a user of its tenant, a guest, or a name that no user can ever have. Else a user who gets the name later, or one
+/// of another tenant, would be taken for the author.
+fn named(batch: &Batch<'_>, tenant: &TenantName, author: Option<&str>) -> Result<Username, Error> {
     let Some(author) = author else { return Ok(Username::of_guest(OF_IMPORTS, NOBODY)) };
     if let Ok(username) = Username::parse(author)
-        && batch.user(&username)?.is_some()
+        && batch.is_in_tenant(username.as_str(), tenant)?
     {
         return Ok(username);
     }

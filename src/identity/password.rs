@@ -167,7 +167,7 @@ fn verify(password: &Password, kept: Option<&PasswordHash>, work: &WorkOfChecks)
     // Of a hash that cannot be read, as of none, every password is wrong, after the same time.
     let kept = kept.and_then(|kept| Kept::parse(kept.expose()).ok());
     let is_of =
-        |text: &[u8]| work.around(kept.as_ref().map(Kept::work), || kept.as_ref().is_some_and(|kept| kept.is_of(text)));
+        |text: &[u8]| work.around(kept.as_ref().map(Kept::cost), || kept.as_ref().is_some_and(|kept| kept.is_of(text)));
     // If there are two forms, both are always verified. Otherwise a correct password would take half as long as a wrong
     // one.
     let is_as_typed = password.expose_typed().is_some_and(is_of);

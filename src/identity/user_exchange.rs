@@ -137,8 +137,8 @@ impl Identity {
         user.scopes = user.scopes.or_else(|| self.0.settings.default_scopes.clone());
         let mut work = Work::default();
         if let Some(hash) = password_hash.as_ref().map(text).transpose()? {
-            let (scheme, of_check) = Kept::parse(hash).map_err(Error::PasswordHashInvalid)?.work();
-            work = Work::of(scheme, of_check);
+            let (scheme, cost) = Kept::parse(hash).map_err(Error::PasswordHashInvalid)?.cost();
+            work = Work::of(scheme, cost);
             user.password_hash = PasswordHash::new(hash.to_owned());
         }
         let form = self.0.tokens.form().clone();
@@ -160,8 +160,8 @@ impl Identity {
                 let is_more = users.next(store, |_, user| {
                     let hash = user.as_ref().and_then(|user| Kept::parse(user.password_hash.expose()).ok());
                     let work = hash.map_or(Work::default(), |hash| {
-                        let (scheme, work) = hash.work();
-                        Work::of(scheme, work)
+                        let (scheme, cost) = hash.cost();
+                        Work::of(scheme, cost)
                     });
                     needed = needed.and(work);
                     Ok(false)

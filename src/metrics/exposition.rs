@@ -94,6 +94,11 @@ impl Exposition {
             "Open connections, by the protocol of their port",
             self.metrics.connections().map(|(protocol, count)| ([("protocol", protocol)], count as f64)),
         )?;
+        out.gauge(
+            "broker_connections_limit",
+            "How many connections there may be, by the limit of open files",
+            self.metrics.connections_limit.get() as f64,
+        )?;
         out.counters(
             "broker_refusals",
             "Requests, commands and messages that were refused, by the code of the error",

@@ -86,6 +86,8 @@ pub struct Recorded {
     pub password_hash: Histogram,
     /// When the last backup was finished.
     pub backup_succeeded: Moment,
+    /// How many connections there may be.
+    pub connections_limit: Gauge,
     connections: Labelled<Gauge>,
     /// By the code of the error.
     refusals: HashMap<&'static str, Counter>,
@@ -108,6 +110,7 @@ impl Default for Recorded {
             checkpoint_succeeded: Moment::default(),
             password_hash: Histogram::of_durations(HASHES),
             backup_succeeded: Moment::default(),
+            connections_limit: Gauge::default(),
             connections: Labelled::of(Protocol::LABELS),
             refusals: Error::TABLE.iter().map(|(_, code)| (*code, Counter::default())).collect(),
             sign_ins: Mutex::default(),

@@ -71,7 +71,10 @@ impl Running {
         let only_this_machine = services.callers.get().only_this_machine;
         services.callers.set(Callers { origins: config.callers.origins.clone(), only_this_machine });
         services.events.set_limits(config.limits.clone());
-        services.mqtt_connects.set(config.mqtt.as_ref().map_or(0, |mqtt| mqtt.connect_rate), 0);
+        // Without it, what is served still is, until the next start.
+        if let Some(mqtt) = &config.mqtt {
+            services.mqtt_connects.set(mqtt.connect_rate, 0);
+        }
         let new = applied.iter().map(|name| {
             let value = config.settings.iter().find(|setting| setting.name == *name).and_then(|of| of.value.as_deref());
             format!("{name}={}", value.unwrap_or_default())

@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 use reqwest::Version;
 use serde_json::{Value, json};
 
+use crate::socket_io::Polling;
+use crate::support::mqtt::Mqtt;
 use crate::support::{RawStream, Saying, Stream, TestServer, User, again, free_port, until, within};
 use crate::tls::Secure;
 
@@ -113,6 +115,44 @@ async fn over_http_2_a_client_is_told_to_use_another_connection_while_its_stream
     assert_eq!(stream.next().await.id, id, "the stream goes on");
     assert_eq!(stream.next().await.json()["reason"], "stopping");
     assert!(secure.server.ended().await.success());
+}
+
+#[tokio::test]
+async fn over_http_2_one_who_comes_meanwhile_is_served_however_late_the_first_request_is() {
+    let secure = Secure::start_with(&["--drain_for=3600"]).await;
+    let client = secure.client();
+    secure.server.signal("TERM");
+    until("it is not ready", async || (client.get("/readyz").await.status == 503).then_some(())).await;
+    let (mut requests, mut connection) = h2::client::handshake(secure.connect("h2").await).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let connection = tokio::spawn(connection);
+    // What the server has to say before a request has come by then.
+    within("a pong", pings.ping(h2::Ping::opaque())).await.unwrap();
+    let request = http::Request::get("https://localhost/health").body(()).unwrap();
+    let (answer, _) = requests.send_request(request, true).unwrap();
+    assert_eq!(within("an answer", answer).await.unwrap().status(), 200);
+    connection.abort();
+}
+
+#[tokio::test]
+async fn clients_of_mqtt_are_told_and_connections_of_polls_end_with_an_answer() {
+    // What is logged of each request keeps polls in the framework.
+    let mut server = TestServer::start_with(&["--drain_for=6", "--mqtt_port=0", "--log=info"]).await;
+    let alice = server.user("alice", "acme").await;
+    let mut mqtt = Mqtt::signed_in(&server, 5, "device", alice.jwt()).await;
+    let polling = Polling::at(&server.url).await;
+    polling.post(&format!("40{}", json!({ "token": alice.jwt() }))).await;
+    let answered = async |data: u64| {
+        let poll = polling.client.get(&polling.path);
+        let (answer, _) = tokio::join!(poll, alice.insert("news", json!(data)));
+        answer.ok().header("connection").map(str::to_owned)
+    };
+    while polling.poll().await.starts_with("40") {}
+    assert_eq!(answered(1).await, None);
+    begins_to_drain(&server).await;
+    assert_eq!(answered(2).await.as_deref(), Some("close"));
+    assert_eq!(mqtt.ended().await, Some(0x8b), "the server shuts down");
+    assert!(server.ended().await.success());
 }
 
 #[tokio::test]

@@ -216,12 +216,21 @@ async fn an_author_is_a_user_of_that_name_or_one_that_no_user_can_become() {
         event["username"] = json!(author);
         event
     };
-    let lines =
-        [user("alice", json!({})), by("a", "alice"), by("b", "mallory"), by("c", "notiflux:x"), by("d", "a\nb")];
-    assert_eq!(outcome(import(&client, "one", body(&lines)).await).1, summary(5, 5, 0));
+    let lines = [
+        user("alice", json!({})),
+        by("a", "alice"),
+        by("b", "mallory"),
+        by("c", "notiflux:x"),
+        by("d", "a\nb"),
+        by("e", "eve"),
+    ];
+    // Whoever has the name in another tenant is nobody here.
+    client.create_user("eve", "other").await;
+    assert_eq!(outcome(import(&client, "one", body(&lines)).await).1, summary(6, 6, 0));
     let authors: Vec<_> = history(&client, "acme").await.into_iter().map(|(.., author)| author).collect();
     assert_eq!(authors[..3], ["alice", "import:mallory", "notiflux:x"]);
     assert!(authors[3].starts_with("import:"), "{authors:?}");
+    assert_eq!(authors[4], "import:eve");
 }
 
 #[tokio::test]

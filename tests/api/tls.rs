@@ -52,7 +52,7 @@ impl Secure {
     }
 
     /// A bare connection on which this is spoken.
-    async fn connect(&self, protocol: &str) -> TlsStream<TcpStream> {
+    pub async fn connect(&self, protocol: &str) -> TlsStream<TcpStream> {
         connect_trusting(&self.authority.root(), self.server.address(), protocol).await.unwrap()
     }
 

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::scheme::Scheme;
+use super::scheme::{Cost, Scheme};
 
 /// Base64 with or without padding: PHC strings have none.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -89,16 +89,20 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// How much work a check of it is.
-    pub fn work(&self) -> (Scheme, u64) {
+    /// What a check of it costs.
+    pub fn cost(&self) -> (Scheme, Cost) {
         match self {
-            Self::Argon2(hash) => (Scheme::Argon2, Params::try_from(&**hash).map_or(0, |params| argon2_work(&params))),
-            Self::Bcrypt { cost, .. } => (Scheme::Bcrypt, 1 << cost),
+            Self::Argon2(hash) => {
+                let cost =
+                    Params::try_from(&**hash).map_or_else(|_| Cost::default(), |params| Cost::of_argon2(&params));
+                (Scheme::Argon2, cost)
+            }
+            Self::Bcrypt { cost, .. } => (Scheme::Bcrypt, Cost::of_work(1 << cost)),
             Self::Pbkdf2 { scheme, iterations, hash, .. } => {
                 let block = if *scheme == Scheme::Pbkdf2Sha512 { 64 } else { 32 };
-                (*scheme, u64::from(iterations.get()) * hash.len().div_ceil(block) as u64)
+                (*scheme, Cost::of_work(u64::from(iterations.get()) * hash.len().div_ceil(block) as u64))
             }
-            Self::Scrypt { params, .. } | Self::Firebase { params, .. } => (Scheme::Scrypt, scrypt_work(params)),
+            Self::Scrypt { params, .. } | Self::Firebase { params, .. } => (Scheme::Scrypt, Cost::of_scrypt(params)),
         }
     }
 
@@ -137,21 +141,13 @@ pub fn ours() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
 }
 
-fn argon2_work(params: &Params) -> u64 {
-    u64::from(params.m_cost()) * u64::from(params.t_cost())
-}
-
-fn scrypt_work(params: &scrypt::Params) -> u64 {
-    params.n() * u64::from(params.r()) * u64::from(params.p())
-}
-
 fn of_argon2(text: &str) -> Result<Kept<'_>, &'static str> {
     let hash = phc::PasswordHash::new(text).map_err(|_| MALFORMED)?;
     let params = Params::try_from(&hash).map_err(|_| MALFORMED)?;
     if hash.salt.is_none() || hash.hash.is_none() {
         return Err(MALFORMED);
     }
-    let fits = ARGON2_KIB.contains(&params.m_cost()) && ARGON2_WORK.contains(&argon2_work(&params));
+    let fits = ARGON2_KIB.contains(&params.m_cost()) && ARGON2_WORK.contains(&Cost::of_argon2(&params).work);
     if fits { Ok(Kept::Argon2(Box::new(hash))) } else { Err(COSTS) }
 }
 

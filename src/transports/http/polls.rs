@@ -23,6 +23,7 @@ use super::endpoint::Endpoint;
 use super::limits::MAX_HEADER_BYTES;
 use super::request::has_body;
 use super::socket::{Left, Onward, Socket};
+use crate::app::Health;
 use crate::transports::socket_io::{PollCall, Types};
 use crate::transports::tcp::{Stream, bound};
 
@@ -50,15 +51,25 @@ fn is_logged() -> bool {
 }
 
 /// Answers a poll, and those that come after it on its connection.
-pub fn answer<T: Types>(socket: &Socket, poll: PollCall<T>, endpoint: Option<Endpoint>) -> HttpResponse {
-    let leaves_to = Box::new(move |left: Left| Onward::Returns(Box::pin(serve(left, poll, endpoint))));
+pub fn answer<T: Types>(
+    socket: &Socket,
+    poll: PollCall<T>,
+    health: Health,
+    endpoint: Option<Endpoint>,
+) -> HttpResponse {
+    let leaves_to = Box::new(move |left: Left| Onward::Returns(Box::pin(serve(left, poll, health, endpoint))));
     let mut response = HttpResponse::Ok().insert_header(TEXT).body(LeavingBody::new(socket, leaves_to));
     // The length is said for each answer.
     response.head_mut().no_chunking(true);
     response
 }
 
-async fn serve<T: Types>(left: Left, mut poll: PollCall<T>, endpoint: Option<Endpoint>) -> Option<Socket> {
+async fn serve<T: Types>(
+    left: Left,
+    mut poll: PollCall<T>,
+    health: Health,
+    endpoint: Option<Endpoint>,
+) -> Option<Socket> {
     let Left { mut stream, head, request, mut received } = left;
     bound(stream.tcp());
     let (mut head, poll_head) = (AnswerHead::of(head), request.and_then(|request| PollHead::of(&request)));
@@ -83,7 +94,9 @@ async fn serve<T: Types>(left: Left, mut poll: PollCall<T>, endpoint: Option<End
             last.poll_over(context)
         });
         next.await;
-        let same_head = poll_head.as_ref().filter(|head| head.is_of(&received) && !is_logged());
+        // A server that is about to stop ends the connection, which is said in another head.
+        let may_be_same = !is_logged() && health.ready().is_ok();
+        let same_head = poll_head.as_ref().filter(|head| may_be_same && head.is_of(&received));
         match same_head.and_then(|_| last.again()) {
             Some(next) => {
                 poll = next;

@@ -163,11 +163,13 @@ fn http(
                             };
                         },
                         Accepted::Http2(stream, from) => {
-                            // Sooner than the server stops, so that the client opens another connection in peace.
+                            // Sooner than the server stops, so that the client opens another connection in peace. One that it opens
+                            // meanwhile is for requests that have no other place, and is left until the end.
+                            let serves = health.ready().is_ok();
                             let ending = async {
                                 tokio::select! {
                                     () = stopping.notified() => {}
-                                    () = health.leaving() => {}
+                                    () = health.leaving(), if serves => {}
                                 }
                             };
                             // Boxed, or every connection would reserve room for it.

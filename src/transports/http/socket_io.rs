@@ -18,6 +18,7 @@ use super::reply::Reply;
 use super::request::{no_services, offers_websocket};
 use super::socket::Socket;
 use super::websocket::WebSocket;
+use crate::app::Health;
 use crate::config::{Callers, Live};
 use crate::domain::ClientAddress;
 use crate::error::Error;
@@ -44,7 +45,10 @@ pub async fn serve<A: Application>(
         Err(refusal) => Ok(refuse(refusal)),
         // The same head again would open another session.
         Ok(Call::Poll(poll)) => match polls::leaving(request).filter(|_| parameters.get("sid").is_some()) {
-            Some(socket) => Ok(polls::answer(socket, poll, request.app_data::<Endpoint>().cloned())),
+            Some(socket) => {
+                let health = request.app_data::<Health>().ok_or_else(no_services)?.clone();
+                Ok(polls::answer(socket, poll, health, request.app_data::<Endpoint>().cloned()))
+            }
             None => Ok(while_connected(request, poll.answer()).await.map_or_else(gone, said)),
         },
         Ok(Call::Post(post)) => {

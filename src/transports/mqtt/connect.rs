@@ -145,7 +145,10 @@ async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<Let
     };
     let principal = principal.map_err(|error| refused(app, &error))?.ok_or(Reason::NotAuthorized)?;
     let rate = app.mqtt_connects.take(&principal.username, &principal.account.tenant, 1);
-    rate.map_err(|_| Reason::ConnectionRateExceeded)?;
+    rate.map_err(|error| {
+        refused(app, &error);
+        Reason::ConnectionRateExceeded
+    })?;
     if !connect.shows_nothing() {
         return Ok(LetIn { principal, client_id, expiry: connect.session_expiry });
     }

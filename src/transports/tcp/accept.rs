@@ -44,6 +44,7 @@ struct Count {
 impl Connections {
     /// With this limit. How many there are of each protocol is counted there.
     pub fn at_most(most: usize, metrics: Metrics) -> Self {
+        metrics.connections_limit.set(most as u64);
         Self(Arc::new(Count { metrics, most, open: AtomicUsize::new(0), is_full: AtomicBool::new(false) }))
     }
 

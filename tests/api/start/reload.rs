@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::config::{start_by, write};
+use crate::support::mqtt::{Connect, Mqtt};
 use crate::support::{TestServer, eventually};
 
 /// A server by a file, and what its log says of each reload, counted.
@@ -136,4 +137,21 @@ async fn a_file_with_a_mistake_changes_nothing_and_is_told_as_an_error() {
     fs::remove_file(server.0.directory().join("broker.toml")).unwrap();
     assert_eq!(server.reload().await[0]["level"], "ERROR");
     assert!(server.allows("https://a.example").await);
+}
+
+#[tokio::test]
+async fn clients_of_mqtt_that_is_served_until_the_next_start_keep_their_limit() {
+    let server = Reloading::start("mqtt_port = 0\nmqtt_connect_rate = 1\n").await;
+    let alice = server.0.user("alice", "acme").await;
+    let connects = async || {
+        let connects = (0..30).map(async |_| {
+            let connect = Connect { level: 5, login: Some(("JWT", alice.jwt())), ..Connect::default() };
+            Mqtt::open(&server.0, &connect).await.1.body[1]
+        });
+        futures_util::future::join_all(connects).await
+    };
+    assert!(connects().await.contains(&0x9f), "too many at once");
+    let told = server.with("mqtt_connect_rate = 1\n").await;
+    assert!(told.iter().any(|line| line["flags"] == "mqtt_port"), "{told:?}");
+    assert!(connects().await.contains(&0x9f), "it is served still, and limited still");
 }
