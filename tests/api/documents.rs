@@ -4,7 +4,7 @@
 mod compare;
 mod links;
 mod modules;
-mod page;
+pub mod page;
 mod run;
 mod shell;
 mod websocket;

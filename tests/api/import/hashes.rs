@@ -31,7 +31,7 @@ const HASHES: [(&str, &str, &str); 6] = [
     ),
 ];
 
-async fn hash_of(client: &Client, name: &str) -> Option<String> {
+pub async fn hash_of(client: &Client, name: &str) -> Option<String> {
     let users = client.admin("/export", json!({ "users": true, "hashes": true })).await.ok().body;
     let mut users = users.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let user = users.find(|user| user["username"] == name).unwrap();
