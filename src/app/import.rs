@@ -46,7 +46,7 @@ pub struct Imported {
     pub imported: u64,
     /// The lines that were refused.
     pub refused: Vec<Refused>,
-    /// Whether all lines were read: after [`MAX_REFUSED`] that were refused the others are left.
+    /// Whether all lines were read: after [`MAX_REFUSED`] that were refused the others are left, and so is one that was cut off.
     pub complete: bool,
 }
 
@@ -129,7 +129,9 @@ impl Import {
     /// # Errors
     /// Those of [`Import::take`], and [`Error::IdempotencyKeyReused`] if there were more lines once.
     pub async fn end(mut self, parse: &impl Fn(&str) -> Result<ImportItem, Error>) -> Result<Imported, Error> {
-        if let Some(line) = self.lines.last() {
+        // It does not count, so that the whole line goes on from here.
+        let is_cut_off = self.lines.is_cut_off();
+        if !is_cut_off && let Some(line) = self.lines.last() {
             self.add(line, parse)?;
         }
         let read = self.lines.count();
@@ -137,9 +139,12 @@ impl Import {
             return Err(Error::IdempotencyKeyReused);
         }
         self.submit().await?;
-        let refused = read_refused(self.store.setting(&step::refused_setting(&self.name))?)?;
+        let mut refused = read_refused(self.store.setting(&step::refused_setting(&self.name))?)?;
         let Cursor { lines, imported, .. } = self.cursor;
-        Ok(Imported { lines, imported, refused, complete: read <= lines })
+        if is_cut_off && read == lines {
+            refused.push(Refused::of(read + 1, &Error::BodyInvalid("the line is cut off".to_owned())));
+        }
+        Ok(Imported { lines, imported, refused, complete: read <= lines && !is_cut_off })
     }
 
     fn add(&mut self, line: Line, parse: &impl Fn(&str) -> Result<ImportItem, Error>) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! Users and events of the whole server or of one tenant, a JSON object a line, for an admin.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::export::{event_line, of_kind};
@@ -18,6 +18,7 @@ pub struct ExportQuery {
     users: Option<bool>,
     hashes: Option<bool>,
     events: Option<WantedEvents>,
+    end: Option<bool>,
 }
 
 /// Which events are wanted.
@@ -37,6 +38,14 @@ pub struct ServerExport {
     /// `None` once all of them were given.
     users: Option<Users>,
     events: Events,
+    /// Whether a line is still to say that there are no more.
+    end: bool,
+}
+
+/// The last line, if it is asked for: a proxy may end the body of an answer that was cut off as if it were whole.
+#[derive(Serialize)]
+struct End {
+    kind: &'static str,
 }
 
 /// The events that are left.
@@ -57,7 +66,7 @@ impl ServerExport {
     /// # Errors
     /// [`Error::BodyInvalid`] if neither users nor events are wanted, or hashes without users; [`Error::TenantNameInvalid`].
     pub fn new(query: ExportQuery) -> Result<Self, Error> {
-        let ExportQuery { tenant_name, users, hashes, events } = query;
+        let ExportQuery { tenant_name, users, hashes, events, end } = query;
         let (users, hashes) = (users.unwrap_or(false), hashes.unwrap_or(false));
         let misused = |why: &str| Err(Error::BodyInvalid(why.to_owned()));
         if !users && events.is_none() {
@@ -75,6 +84,7 @@ impl ServerExport {
                 Some(WantedEvents::History) => Events::History(None),
                 Some(WantedEvents::Latest) => Events::Latest { after: None, current: None },
             },
+            end: end.unwrap_or(false),
         })
     }
 
@@ -97,6 +107,17 @@ fn line(store: &Store, tenant: &TenantName, event: &StoredEvent<'_>) -> Result<O
 
 impl Rows for ServerExport {
     fn next(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
+        let is_more = self.next_lines(store, items)?;
+        if self.end && !is_more {
+            items.push(&End { kind: "end" })?;
+        }
+        Ok(is_more)
+    }
+}
+
+impl ServerExport {
+    /// Writes the next users or events. Returns whether there may be more.
+    fn next_lines(&mut self, store: &Store, items: &mut Items) -> Result<bool, Error> {
         if let Some(mut users) = self.users.take() {
             let is_more = self.next_users(&mut users, store, items)?;
             self.users = is_more.then_some(users);

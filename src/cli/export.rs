@@ -33,6 +33,9 @@ pub struct Export {
     hashes: bool,
 }
 
+/// The last line of a whole answer: one that was cut off may come to its end as well, behind a proxy.
+const END: &[u8] = b"{\"kind\":\"end\"}\n";
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Events {
     Latest,
@@ -55,6 +58,7 @@ impl Export {
             ("users", Some((users || is_all).into())),
             ("hashes", Some(hashes.into())),
             ("events", events.map(Value::from)),
+            ("end", Some(true.into())),
         ];
         fields.extend(fields_of.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         let answer = caller.post_as_admin("/export", fields)?;
@@ -88,16 +92,23 @@ fn copy_to_file(from: &mut impl Read, to: &Path) -> io::Result<u64> {
     copied
 }
 
-/// Copies to the end, and counts the lines.
+/// Copies all but the last line, which must be there and say so, and counts the lines.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
-    let (mut buffer, mut lines) = (vec![0; 64 << 10], 0);
+    // What may be that line is held back, at the beginning of the buffer.
+    let (mut buffer, mut held, mut lines) = (vec![0; 64 << 10], 0, 0);
     loop {
-        match from.read(&mut buffer)? {
-            0 => return to.flush().map(|()| lines),
-            read => {
-                lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
-                to.write_all(&buffer[..read])?;
-            }
+        let filled = held + from.read(&mut buffer[held..])?;
+        if filled == held {
+            break;
         }
+        held = filled.min(END.len());
+        let whole = filled - held;
+        lines += memchr::memchr_iter(b'\n', &buffer[..whole]).count() as u64;
+        to.write_all(&buffer[..whole])?;
+        buffer.copy_within(whole..filled, 0);
     }
+    if buffer[..held] != *END {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "its last line is missing"));
+    }
+    to.flush().map(|()| lines)
 }

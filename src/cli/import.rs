@@ -130,7 +130,9 @@ fn finish(summary: &Summary, refused: &str) -> Result<(), Failure> {
     }
     say(format_args!("{lines} lines read, {imported} users and events imported, {count} lines refused"));
     match (complete, count) {
-        (false, _) => Err(Failure::Failed("too many lines were refused: the others were not read".to_owned())),
+        (false, _) => Err(Failure::Failed(
+            "not all lines were read: the last one is cut off, or too many were refused".to_owned(),
+        )),
         (true, 0) => Ok(()),
         (true, _) => Err(Failure::Failed("lines were refused: mend them in a file of their own".to_owned())),
     }

@@ -22,6 +22,8 @@ struct OfKind {
 enum Kind {
     User,
     Event,
+    /// The last line of an export.
+    End,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +52,7 @@ pub fn item(app: &App, admin: &Admin, line: &str) -> Result<ImportItem, Error> {
             let (input, secrets) = (parse::<UserInput>(line)?, parse::<ImportedSecrets>(line)?);
             app.identity.imported_user(admin, input, secrets).map(|user| ImportItem::User(Box::new(user)))
         }
+        Kind::End => Ok(ImportItem::Nothing),
         Kind::Event => {
             let EventLine { tenant_name, event, data, username, expires_at, transient, removed } = parse(line)?;
             let (tenant, name) = (TenantName::parse(&tenant_name)?, EventName::parse(&event)?);

@@ -1,5 +1,7 @@
 //! Guards `/export` and `broker export`: users and events of all tenants or of one, a line each, for the admin alone.
 
+mod cut_off;
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 

@@ -1,5 +1,7 @@
 //! Guards `/import` and `broker import`: lines become users and events, once each, whatever breaks, and in bounded memory.
 
+mod cut_off;
+mod guides;
 mod hashes;
 
 use std::process::{Output, Stdio};

@@ -1,6 +1,7 @@
 //! Taking bytes apart into lines, each with a hash of all lines up to it.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -64,6 +65,12 @@ impl Lines {
     /// The last line, if no line feed ends it.
     pub fn last(&mut self) -> Option<Line> {
         (self.length > 0).then(|| self.end())
+    }
+
+    /// Whether the last line, which no line feed ends, ends in the middle of its JSON. The whole line would be another one.
+    pub fn is_cut_off(&self) -> bool {
+        let begun = self.begun.trim_ascii();
+        !begun.is_empty() && serde_json::from_slice::<IgnoredAny>(begun).is_err_and(|error| error.is_eof())
     }
 
     /// How many lines there were.

@@ -28,7 +28,7 @@ pub enum ImportItem {
     User(Box<ImportedUser>),
     /// An event, or the removal of a name.
     Event(ImportedEvent),
-    /// Nothing that is to be imported: an event that has expired.
+    /// Nothing that is to be imported: an event that has expired, or the end of an export.
     Nothing,
 }
 
@@ -61,6 +61,13 @@ pub struct Refused {
     pub code: String,
     /// Its sentence.
     pub error: String,
+}
+
+impl Refused {
+    /// Because of this error.
+    pub fn of(line: u64, error: &Error) -> Self {
+        Self { line, code: error.code().to_owned(), error: error.sentence().into_owned() }
+    }
 }
 
 /// The setting that holds how far the import of a name has come.
@@ -134,8 +141,7 @@ impl Change for Step {
                 Ok(count) => imported += count,
                 Err(error) if is_of_the_line(&error) => {
                     batch.undo_since(mark);
-                    let (code, error) = (error.code().to_owned(), error.sentence().into_owned());
-                    refused.push(Refused { line, code, error });
+                    refused.push(Refused::of(line, &error));
                 }
                 Err(error) => return Err(error),
             }
