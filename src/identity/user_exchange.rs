@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::password::{Kept, PasswordPool, Work};
 use super::token::Subject;
-use super::user_fields::{UserInput, data_of, to_json};
+use super::user_fields::{Fields, UserInput, to_json};
 use super::users::{CreateUser, new_generation};
 use super::{Admin, Identity, totp};
-use crate::domain::{Email, NewUsername, PasswordHash, Scope, Secret, TenantName, User, Username};
+use crate::domain::{NewUsername, PasswordHash, Secret, TenantName, User, Username};
 use crate::error::Error;
 use crate::store::{Lane, Store, Users};
 use crate::writer::{Batch, Change};
@@ -28,12 +28,8 @@ pub enum Hashes {
 
 #[derive(Serialize)]
 struct ExportedUser<'a> {
-    id: Uuid,
-    username: &'a str,
-    tenant_name: &'a str,
-    email: Option<&'a str>,
-    scopes: Option<Vec<&'a str>>,
-    data: Option<&'a RawValue>,
+    #[serde(flatten)]
+    fields: Fields<'a>,
     two_factor: Option<bool>,
     revoked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,23 +55,18 @@ pub fn exported(
     user: Option<&User>,
     hashes: Hashes,
 ) -> Result<Box<RawValue>, Error> {
-    let whole = user.map(|user| data_of(user).and_then(|data| whole(user, data, hashes))).transpose();
+    let whole = user.map(|user| whole(user, hashes)).transpose();
     match store.unless_damaged(whole)?.flatten() {
         Some(line) => Ok(line),
         None => to_json(&DamagedUser { username: username.as_str(), damaged: true }),
     }
 }
 
-fn whole(user: &User, data: Option<&RawValue>, hashes: Hashes) -> Result<Box<RawValue>, Error> {
+fn whole(user: &User, hashes: Hashes) -> Result<Box<RawValue>, Error> {
     let shown = hashes == Hashes::Shown;
     let hash = user.password_hash.expose();
     to_json(&ExportedUser {
-        id: user.id,
-        username: user.username.as_str(),
-        tenant_name: user.tenant.as_str(),
-        email: user.email.as_ref().map(Email::as_str),
-        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
-        data,
+        fields: Fields::of(user)?,
         two_factor: user.two_factor,
         revoked: user.revoked,
         password_hash: (shown && !hash.is_empty()).then_some(hash),

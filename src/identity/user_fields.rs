@@ -1,7 +1,6 @@
 //! The fields of a user in JSON: as an admin sends them, and as an admin sees them.
 
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -116,17 +115,85 @@ fn payload(data: &RawValue) -> Result<Payload, Error> {
     Payload::from_valid_json(data.get()).map_err(|PayloadError::TooDeep| Error::DataTooDeep)
 }
 
+/// What everybody who may see a user sees first: the user, an admin, and who reads an export.
+#[derive(Serialize)]
+pub(super) struct Fields<'a> {
+    id: Option<Uuid>,
+    username: &'a str,
+    tenant_name: Option<&'a str>,
+    email: Option<&'a str>,
+    scopes: Option<Vec<&'a str>>,
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    /// # Errors
+    /// [`Error::Damaged`] if the data of the user is no JSON.
+    pub(super) fn of(user: &'a User) -> Result<Self, Error> {
+        let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose();
+        let damaged = |error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username));
+        Ok(Self {
+            id: Some(user.id),
+            username: user.username.as_str(),
+            tenant_name: Some(user.tenant.as_str()),
+            email: user.email.as_ref().map(Email::as_str),
+            scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
+            data: data.map_err(damaged)?,
+        })
+    }
+}
+
+/// Stands for a secret.
+const HIDDEN: &str = "***";
+
+#[derive(Serialize)]
+struct AdminView<'a> {
+    #[serde(flatten)]
+    fields: Fields<'a>,
+    two_factor: Option<bool>,
+    revoked: Option<bool>,
+    password: &'static str,
+    totp: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<bool>,
+}
+
 /// A user as an admin sees one, as JSON without secrets.
 ///
 /// # Errors
 /// [`Error::Damaged`] if the data of the user is no JSON.
 pub fn view(user: &User) -> Result<Box<RawValue>, Error> {
-    UserView { username: &user.username, user: Some(user), data: data_of(user)? }.to_json()
+    to_json(&AdminView {
+        fields: Fields::of(user)?,
+        two_factor: user.two_factor,
+        revoked: Some(user.revoked),
+        password: HIDDEN,
+        totp: HIDDEN,
+        damaged: None,
+    })
 }
 
-pub(super) fn data_of(user: &User) -> Result<Option<&RawValue>, Error> {
-    let data = user.data.as_ref().map(|data| serde_json::from_str(data.as_str())).transpose();
-    data.map_err(|error| Error::Damaged(format!("the data of user {} is damaged: {error}", user.username)))
+/// A user that cannot be read. It has the keys that other users have, and their values are `null`.
+///
+/// # Errors
+/// [`Error::Internal`].
+pub fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
+    let username = username.as_str();
+    to_json(&AdminView {
+        fields: Fields { id: None, username, tenant_name: None, email: None, scopes: None, data: None },
+        two_factor: None,
+        revoked: None,
+        password: HIDDEN,
+        totp: HIDDEN,
+        damaged: Some(true),
+    })
+}
+
+#[derive(Serialize)]
+struct OwnView<'a> {
+    #[serde(flatten)]
+    fields: Fields<'a>,
+    two_factor: bool,
 }
 
 /// A user as they see themselves, as JSON.
@@ -134,26 +201,7 @@ pub(super) fn data_of(user: &User) -> Result<Option<&RawValue>, Error> {
 /// # Errors
 /// As [`view`].
 pub fn own_view(user: &User) -> Result<Box<RawValue>, Error> {
-    to_json(&OwnView {
-        id: user.id,
-        username: user.username.as_str(),
-        tenant_name: user.tenant.as_str(),
-        email: user.email.as_ref().map(Email::as_str),
-        scopes: user.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::as_str).collect()),
-        data: data_of(user)?,
-        two_factor: user.needs_code(),
-    })
-}
-
-#[derive(Serialize)]
-struct OwnView<'a> {
-    id: Uuid,
-    username: &'a str,
-    tenant_name: &'a str,
-    email: Option<&'a str>,
-    scopes: Option<Vec<&'a str>>,
-    data: Option<&'a RawValue>,
-    two_factor: bool,
+    to_json(&OwnView { fields: Fields::of(user)?, two_factor: user.needs_code() })
 }
 
 /// A value as JSON.
@@ -162,50 +210,4 @@ struct OwnView<'a> {
 /// [`Error::Internal`].
 pub(super) fn to_json(value: &impl Serialize) -> Result<Box<RawValue>, Error> {
     serde_json::value::to_raw_value(value).map_err(|error| Error::Internal(error.to_string()))
-}
-
-/// A user that cannot be read. It has the keys that other users have, and their values are `null`.
-///
-/// # Errors
-/// [`Error::Internal`].
-pub fn view_of_damaged(username: &Username) -> Result<Box<RawValue>, Error> {
-    UserView { username, user: None, data: None }.to_json()
-}
-
-struct UserView<'a> {
-    username: &'a Username,
-    /// `None` if it cannot be read.
-    user: Option<&'a User>,
-    data: Option<&'a RawValue>,
-}
-
-/// Stands for a secret.
-const HIDDEN: &str = "***";
-
-impl UserView<'_> {
-    fn to_json(&self) -> Result<Box<RawValue>, Error> {
-        to_json(self)
-    }
-}
-
-impl Serialize for UserView<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { username, user, data } = *self;
-        let scopes = user.and_then(|user| user.scopes.as_ref());
-        let mut view = serializer.serialize_map(None)?;
-        view.serialize_entry("id", &user.map(|user| user.id))?;
-        view.serialize_entry("username", username.as_str())?;
-        view.serialize_entry("tenant_name", &user.map(|user| user.tenant.as_str()))?;
-        view.serialize_entry("email", &user.and_then(|user| user.email.as_ref()).map(Email::as_str))?;
-        view.serialize_entry("scopes", &scopes.map(|scopes| scopes.iter().map(Scope::as_str).collect::<Vec<_>>()))?;
-        view.serialize_entry("data", &data)?;
-        view.serialize_entry("two_factor", &user.and_then(|user| user.two_factor))?;
-        view.serialize_entry("revoked", &user.map(|user| user.revoked))?;
-        view.serialize_entry("password", HIDDEN)?;
-        view.serialize_entry("totp", HIDDEN)?;
-        if user.is_none() {
-            view.serialize_entry("damaged", &true)?;
-        }
-        view.end()
-    }
 }
