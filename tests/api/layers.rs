@@ -45,7 +45,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ureq", &["cli"]),
     ("tar", &["store", "cli"]),
     ("toml", &["config"]),
-    ("arc_swap", &["config"]),
+    ("arc_swap", &["config", "identity"]),
     ("argon2", &["identity"]),
     ("bcrypt", &["identity"]),
     ("scrypt", &["identity"]),

@@ -25,6 +25,7 @@ use table::{Row, row};
 use visitor::{Visitor, World};
 
 use crate::channel::token;
+use crate::import;
 use crate::support::{User, in_time};
 
 /// A stream ends within a second of what ends it. A busy machine gets more; one that found out only at its next heartbeat would take
@@ -95,6 +96,23 @@ async fn a_channels_token_that_was_not_used_for_a_week_opens_nothing() {
     case.insert_and_receive(&expired, &mut open, ANEW).await;
     case.look_into_history().await;
     assert!(case.faults.is_empty(), "{}", case.faults.join("\n"));
+}
+
+#[tokio::test]
+async fn what_an_admin_imports_comes_by_every_way_to_those_alone_who_may_see_it() {
+    let world = World::start().await;
+    let mut faults = Vec::new();
+    for condition in [Condition::Nothing, Condition::ScopeTaken, Condition::MovedToAnotherTenant] {
+        let rows = rows(condition);
+        let well: Vec<_> = rows.iter().map(|(door, _)| (*door, cells(Condition::Nothing, *door))).collect();
+        let mut case = Case::new(&world, condition, condition.visitor(&world).await);
+        let mut open = case.subscribe(&well, BEFORE.name).await;
+        condition.bring_about(&world, &mut case.visitor).await;
+        case.import_and_receive(&rows, &mut open).await;
+        case.look_into_history().await;
+        faults.extend(case.faults);
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// The doors that a condition applies to, and what is expected there.
@@ -209,7 +227,18 @@ impl<'a> Case<'a> {
             self.judge_insert(phase, *door, cells[phase.insert], data, said);
         }
 
-        let marker = format!("mark-{name}");
+        self.receive(rows, open, phase, (acme, globex)).await;
+    }
+
+    /// Whatever is open is read. `new` says where this phase begins.
+    async fn receive(
+        &mut self,
+        rows: &[(Door, [Cell; 5])],
+        open: &mut [Option<Open>],
+        phase: Phase,
+        new: (usize, usize),
+    ) {
+        let marker = format!("mark-{}", phase.name);
         for user in [&self.world.witness, &self.world.other] {
             user.insert(&self.visitor.mark, json!(marker)).await;
         }
@@ -220,8 +249,22 @@ impl<'a> Case<'a> {
             }
         });
         for ((door, cells), received) in rows.iter().zip(join_all(receiving).await) {
-            self.judge_received(phase, *door, cells[phase.receive], received, (acme, globex));
+            self.judge_received(phase, *door, cells[phase.receive], received, new);
         }
+    }
+
+    /// An admin imports an event into the room of each tenant, and whatever is open is read.
+    async fn import_and_receive(&mut self, rows: &[(Door, [Cell; 5])], open: &mut [Option<Open>]) {
+        let new = (self.acme.len(), self.globex.len());
+        let (room, client) = (&self.visitor.room, self.world.server.client());
+        let line =
+            |tenant: &str, data: &str| json!({ "kind": "event", "tenant_name": tenant, "event": room, "data": data });
+        let lines = [line("acme", "imported"), line("globex", "imported into globex")];
+        let (refused, summary) = import::outcome(import::import(&client, room, import::body(&lines)).await);
+        assert_eq!((refused, &summary["imported"]), (vec![], &json!(2)));
+        self.acme.push("imported".to_owned());
+        self.globex.push("imported into globex".to_owned());
+        self.receive(rows, open, MEANWHILE, new).await;
     }
 
     fn judge_insert(&mut self, phase: Phase, door: Door, expected: Cell, data: String, said: Said) {
