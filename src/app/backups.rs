@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::stream::unfold;
+use futures_util::stream::{Stream, unfold};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -26,6 +26,8 @@ const PIECE_BYTES: usize = 128 << 10;
 const PIECES: usize = 4;
 /// How long a client may take nothing of a backup. Meanwhile the journal is kept, which takes room on the disk.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// By how much the thread of a backup stands back.
+const NICENESS: i32 = 10;
 /// How long the reason of a failure may take to be sent.
 const SENT_WITHIN: Duration = Duration::from_millis(300);
 /// How long a full channel is left alone.
@@ -86,24 +88,27 @@ impl Backups {
         let spawned =
             thread::Builder::new().name("backup".to_owned()).spawn(move || backups.run(lineage, pieces, permit));
         spawned.map_err(|_| Error::Overloaded)?;
-        let rest = unfold(sent, |mut sent| async move { sent.recv().await.map(|piece| (piece, sent)) });
-        Ok(Listing { first: Bytes::new(), rest: Some(Box::pin(rest)) })
+        Ok(Listing { first: Bytes::new(), rest: Some(Box::pin(answer(sent))) })
     }
 
-    fn run(&self, lineage: Lineage, pieces: mpsc::Sender<Result<Bytes, Error>>, _permit: OwnedSemaphorePermit) {
+    fn run(&self, lineage: Lineage, pieces: mpsc::Sender<Piece>, _permit: OwnedSemaphorePermit) {
+        // Everybody else comes first. Where that cannot be had, the backup has its own pace.
+        let _ = rustix::process::nice(NICENESS);
         let now = self.clock.now();
-        let mut tar = Tar::new(Pieces { to: pieces.clone(), waiting: Vec::new() }, now.as_secs());
-        let taken = take(&self.store, lineage, now, &mut tar, self);
+        let mut tar = Tar::new(Pieces::new(pieces.clone(), TAKEN_WITHIN), now.as_secs());
+        let taken = take(&self.store, lineage, now, &mut tar, self).and_then(|manifest| {
+            let ended = tar.writer().end();
+            ended.map(|()| manifest).map_err(|error| BackupProblem::File("the stream".to_owned(), error))
+        });
         match taken {
             Ok(manifest) => self.is_made(&manifest, "sent"),
             Err(why) => {
                 tracing::error!(%why, "a backup could not be made");
                 let why = why.to_string();
                 let _ = tar.add(BACKUP_FAILED, why.len() as u64, &mut why.as_bytes());
-                let _ = tar.flush();
+                let _ = tar.writer().flush();
                 // The answer is cut off, so that nobody takes it for whole. What has not been sent by then is lost with it.
                 thread::sleep(SENT_WITHIN);
-                let _ = pieces.blocking_send(Err(Error::Internal("a backup could not be made".to_owned())));
             }
         }
     }
@@ -197,27 +202,71 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What the thread of a backup hands on to be sent.
+enum Piece {
+    Bytes(Bytes),
+    /// Everything has been handed on.
+    End,
+}
+
+/// The answer of these pieces. If they stop before their end, it is cut off: a thread that gives up needs no room for telling so, which
+/// a client that reads nothing would not make.
+fn answer(pieces: mpsc::Receiver<Piece>) -> impl Stream<Item = Result<Bytes, Error>> {
+    unfold(Some(pieces), |pieces: Option<mpsc::Receiver<Piece>>| async {
+        let mut pieces = pieces?;
+        match pieces.recv().await {
+            Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(pieces))),
+            Some(Piece::End) => None,
+            None => Some((Err(Error::Internal("a backup could not be made".to_owned())), None)),
+        }
+    })
+}
+
 /// Writes into a stream that is sent.
 struct Pieces {
-    to: mpsc::Sender<Result<Bytes, Error>>,
+    to: mpsc::Sender<Piece>,
     waiting: Vec<u8>,
+    /// How long the client may take nothing.
+    taken_within: Duration,
+    /// Its client is gone, or reads no more: it is not waited for again.
+    is_lost: bool,
 }
 
 impl Pieces {
-    fn send(&mut self) -> io::Result<()> {
-        let mut piece = Ok(Bytes::from(std::mem::take(&mut self.waiting)));
-        let until = Instant::now() + TAKEN_WITHIN;
+    fn new(to: mpsc::Sender<Piece>, taken_within: Duration) -> Self {
+        Self { to, waiting: Vec::new(), taken_within, is_lost: false }
+    }
+
+    /// Sends what waits, and that it was all.
+    fn end(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.send(Piece::End)
+    }
+
+    fn send(&mut self, piece: Piece) -> io::Result<()> {
+        let sent = if self.is_lost { Err(io::ErrorKind::BrokenPipe) } else { self.try_send(piece) };
+        self.is_lost = sent.is_err();
+        sent.map_err(io::Error::from)
+    }
+
+    fn try_send(&self, mut piece: Piece) -> Result<(), io::ErrorKind> {
+        let until = Instant::now() + self.taken_within;
         loop {
             match self.to.try_send(piece) {
                 Ok(()) => return Ok(()),
-                Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(mpsc::error::TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe),
                 Err(mpsc::error::TrySendError::Full(_)) if Instant::now() > until => {
-                    return Err(io::ErrorKind::TimedOut.into());
+                    return Err(io::ErrorKind::TimedOut);
                 }
                 Err(mpsc::error::TrySendError::Full(unsent)) => piece = unsent,
             }
             thread::sleep(LOOK_AGAIN);
         }
+    }
+
+    fn send_waiting(&mut self) -> io::Result<()> {
+        let bytes = std::mem::take(&mut self.waiting).into();
+        self.send(Piece::Bytes(bytes))
     }
 }
 
@@ -225,12 +274,59 @@ impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.waiting.extend_from_slice(bytes);
         if self.waiting.len() >= PIECE_BYTES {
-            self.send()?;
+            self.send_waiting()?;
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() { Ok(()) } else { self.send() }
+        if self.waiting.is_empty() { Ok(()) } else { self.send_waiting() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    /// Writes pieces until one cannot be sent, and returns how many could, and why it could not.
+    fn fill(pieces: &mut Pieces) -> (usize, io::ErrorKind) {
+        let mut sent = 0;
+        loop {
+            match pieces.write_all(&[0; PIECE_BYTES]) {
+                Ok(()) => sent += 1,
+                Err(why) => return (sent, why.kind()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up_once_and_its_answer_is_cut_off() {
+        let (to, sent) = mpsc::channel(PIECES);
+        let mut pieces = Pieces::new(to, Duration::from_millis(20));
+        assert_eq!(fill(&mut pieces), (PIECES, io::ErrorKind::TimedOut));
+        // It is not waited for once more, whatever is to be said to it yet.
+        pieces.taken_within = Duration::from_secs(3600);
+        assert_eq!(fill(&mut pieces), (0, io::ErrorKind::BrokenPipe));
+        assert!(pieces.end().is_err());
+        drop(pieces);
+        let answer: Vec<_> = answer(sent).collect().await;
+        assert!(answer.len() == PIECES + 1 && answer[PIECES].is_err(), "{}", answer.len());
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_only_if_everything_was_handed_on() {
+        let (to, sent) = mpsc::channel(PIECES);
+        let mut pieces = Pieces::new(to, Duration::from_secs(3600));
+        pieces.write_all(b"all").unwrap();
+        pieces.end().unwrap();
+        drop(pieces);
+        let answer: Vec<_> = answer(sent).collect().await;
+        assert_eq!(answer, [Ok(Bytes::from_static(b"all"))]);
+        // A client that is gone.
+        let (to, sent) = mpsc::channel(PIECES);
+        drop(sent);
+        assert_eq!(fill(&mut Pieces::new(to, Duration::from_secs(3600))), (0, io::ErrorKind::BrokenPipe));
     }
 }

@@ -12,6 +12,7 @@
 mod archive;
 mod base;
 mod manifest;
+mod pace;
 mod problem;
 mod records;
 mod restore;

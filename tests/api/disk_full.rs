@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{LoopDisk, TestServer, User, command, until, within};
 
 /// Takes all the room that there is but so many bytes.
-fn fill_but(directory: &Path, bytes: u64) {
+pub fn fill_but(directory: &Path, bytes: u64) {
     fill(directory);
     let filler = File::options().write(true).open(directory.join("filler")).unwrap();
     filler.set_len(filler.metadata().unwrap().len() - bytes).unwrap();

@@ -15,18 +15,18 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 /// The biscuit in an answer of `/verify`, as a service hydrates it.
-fn biscuit(verified: &Value) -> Biscuit {
+pub fn biscuit(verified: &Value) -> Biscuit {
     let key = PublicKey::from_bytes(&bytes(&verified["key"]), Algorithm::Ed25519).unwrap();
     Biscuit::from(bytes(&verified["token"]), key).unwrap()
 }
 
 /// Whether a service that asks for a right lets this biscuit in.
-fn permits(biscuit: &Biscuit, resource: &str, operation: &str) -> bool {
+pub fn permits(biscuit: &Biscuit, resource: &str, operation: &str) -> bool {
     permits_at(biscuit, Some(SystemTime::now()), resource, operation)
 }
 
 /// The same at a time that the service gives, if it gives one.
-fn permits_at(biscuit: &Biscuit, time: Option<SystemTime>, resource: &str, operation: &str) -> bool {
+pub fn permits_at(biscuit: &Biscuit, time: Option<SystemTime>, resource: &str, operation: &str) -> bool {
     let policy: Policy = policy!("allow if right({resource}, {operation})", resource = resource, operation = operation);
     let mut builder = AuthorizerBuilder::new().policy(policy).unwrap();
     if let Some(time) = time {

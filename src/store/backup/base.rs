@@ -1,9 +1,7 @@
 //! The base of a backup: the rows of sled, in parts.
 
-use std::thread;
-use std::time::Duration;
-
 use super::BackupProblem;
+use super::pace::Pace;
 use super::target::Target;
 use crate::store::database::failed;
 use crate::store::open::FORMAT_SETTING;
@@ -12,9 +10,9 @@ use crate::store::{keys, record};
 
 /// The first bytes of a part: its format.
 pub const MAGIC: &[u8; 8] = b"brokerb1";
-/// How many rows are read before a pause, in which others get the disk and the processor.
+/// How many rows and bytes are read before a pause, in which others get the disk and the processor.
 const ROWS_AT_ONCE: usize = 500;
-const PAUSE: Duration = Duration::from_millis(1);
+const BYTES_AT_ONCE: usize = 64 << 10;
 /// How long a record of a part becomes, up to one row.
 const RECORD_BYTES: usize = 256 << 10;
 /// How long a part becomes, up to one record. It is in memory before it is written.
@@ -35,25 +33,30 @@ pub fn write(
     tree: &sled::Tree,
     progress: Progress,
     target: &mut dyn Target,
+    pace: &mut Pace,
     go_on: impl Fn() -> Result<(), BackupProblem>,
 ) -> Result<(), BackupProblem> {
-    let mut parts = Parts { target, part: MAGIC.to_vec(), record: Vec::new(), progress, number: 0 };
+    let mut parts = Parts { target, pace, part: MAGIC.to_vec(), record: Vec::new(), progress, number: 0 };
     record::begin_record(&mut parts.record);
     // A new iterator after each pause: one that lives long would keep old versions of pages in memory.
     let mut from = Vec::new();
     loop {
-        let mut last = None;
+        let (mut last, mut bytes) = (None, 0);
         for row in tree.range(from.as_slice()..).take(ROWS_AT_ONCE) {
             let (key, value) = row.map_err(|error| failed(&from, &error))?;
             if !is_of_sled(&key) {
                 parts.add(&key, &value)?;
             }
+            bytes += key.len() + value.len();
             last = Some(key);
+            if bytes >= BYTES_AT_ONCE {
+                break;
+            }
         }
         let Some(last) = last else { break };
         from = keys::after(&last);
         go_on()?;
-        thread::sleep(PAUSE);
+        parts.pace.spend(bytes);
     }
     parts.end_record();
     parts.end_part()
@@ -61,6 +64,7 @@ pub fn write(
 
 struct Parts<'a> {
     target: &'a mut dyn Target,
+    pace: &'a mut Pace,
     part: Vec<u8>,
     record: Vec<u8>,
     progress: Progress,
@@ -87,7 +91,7 @@ impl Parts<'_> {
 
     fn end_part(&mut self) -> Result<(), BackupProblem> {
         let name = name_of(self.number);
-        self.target.add(&name, self.part.len() as u64, &mut self.part.as_slice())?;
+        self.target.add(&name, self.part.len() as u64, &mut self.pace.reading(&mut self.part.as_slice()))?;
         self.number += 1;
         self.part.truncate(MAGIC.len());
         Ok(())

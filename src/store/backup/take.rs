@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use super::pace::Pace;
 use super::records::range_of;
 use super::set::name_of_journal;
 use super::target::Target;
@@ -34,7 +35,8 @@ pub fn take(
     hold.checkpoint(CHECKPOINT_WITHIN, server)?;
     let base = store.in_sled()?;
     let mut manifest = Manifest::of(lineage, now, base, store.epochs.all());
-    base::write(&store.tree, base, target, || go_on(&hold, server))?;
+    let mut pace = Pace::new();
+    base::write(&store.tree, base, target, &mut pace, || go_on(&hold, server))?;
     // What the scan has seen is at most what has been committed by now.
     let end = hold.close_file(WRITER_WITHIN, server)?;
     for (_, path) in hold.files() {
@@ -43,7 +45,7 @@ pub fn take(
         if first > manifest.end.commit + 1 {
             return Err(BackupProblem::damaged(&path, "commits before it are missing"));
         }
-        add_file(target, &name_of_journal(first, last.commits), &path)?;
+        add_file(target, &name_of_journal(first, last.commits), &path, &mut pace)?;
         manifest.end = last.into();
     }
     if manifest.end.commit < end {
@@ -59,11 +61,11 @@ fn go_on(hold: &Hold, server: &dyn Serving) -> Result<(), BackupProblem> {
     if hold.has_given_up() { Err(Error::StorageFull.into()) } else { Ok(()) }
 }
 
-fn add_file(target: &mut dyn Target, name: &str, path: &Path) -> Result<(), BackupProblem> {
+fn add_file(target: &mut dyn Target, name: &str, path: &Path, pace: &mut Pace) -> Result<(), BackupProblem> {
     let failed = BackupProblem::of_file(path);
     let mut file = File::open(path).map_err(&failed)?;
     let bytes = file.metadata().map_err(&failed)?.len();
-    target.add(name, bytes, &mut file)
+    target.add(name, bytes, &mut pace.reading(&mut file))
 }
 
 impl Store {

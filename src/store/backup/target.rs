@@ -85,12 +85,9 @@ impl<W: Write> Tar<W> {
         Self { builder: tar::Builder::new(to), files: Vec::new(), time }
     }
 
-    /// Hands everything on that was added so far.
-    ///
-    /// # Errors
-    /// Of the stream.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.builder.get_mut().flush()
+    /// What the stream is written to.
+    pub fn writer(&mut self) -> &mut W {
+        self.builder.get_mut()
     }
 
     fn append(&mut self, name: &str, bytes: u64, content: &mut dyn Read) -> Result<(), BackupProblem> {

@@ -8,7 +8,7 @@ use super::{ran, seen};
 use crate::support::{TestServer, User, again, command, until};
 
 /// Restores an archive up to a position, and returns the server on it.
-async fn at(server: &TestServer, position: Option<&str>) -> TestServer {
+pub async fn at(server: &TestServer, position: Option<&str>) -> TestServer {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let archive = server.directory().join("archive").to_str().unwrap().to_owned();
     let mut arguments = vec!["restore", &archive, "--db=db"];
@@ -18,7 +18,7 @@ async fn at(server: &TestServer, position: Option<&str>) -> TestServer {
 }
 
 /// Waits until the archive has an event of this id.
-async fn has_archived(server: &TestServer, id: &str) {
+pub async fn has_archived(server: &TestServer, id: &str) {
     let archive = server.directory().join("archive").to_str().unwrap().to_owned();
     until("the archive", async || {
         let said = super::run(server.directory(), &["verify", &archive]).await;
