@@ -2,6 +2,8 @@
 //! the others by ones between that and the next. `upgrade/format-2.tgz` has its events in the journal, and those after it have
 //! some there and some after a checkpoint.
 
+mod under_load;
+
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The scenarios: one file each, which explains the meaning of its figures.
 
+mod backup;
 mod compression;
 mod connections;
 mod fanout;
@@ -33,7 +34,7 @@ use crate::lab::Lab;
 pub type Scenario = fn(&mut Lab) -> Result<()>;
 
 /// The scenarios that run if none is named, in that order.
-const SCENARIOS: [(&str, Scenario); 22] = [
+const SCENARIOS: [(&str, Scenario); 23] = [
     ("self_check", self_check::run),
     ("fanout", fanout::run),
     ("websocket", websocket::run),
@@ -53,6 +54,7 @@ const SCENARIOS: [(&str, Scenario); 22] = [
     ("replay", replay::run),
     ("reconnect", reconnect::run),
     ("stalled", stalled::run),
+    ("backup", backup::run),
     ("growth", growth::run),
     ("start", start::run),
     ("size", size::run),

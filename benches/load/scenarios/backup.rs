@@ -1,0 +1,142 @@
+//! What inserts notice of a backup: the time from an insert to its subscriber, in rounds with backups, one after another, and in
+//! rounds without. Each of them has a checkpoint made, scans the whole database, and is sent to a client that reads it at once.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crowd::{Audience, Crowd, Pace, Spec};
+use crate::lab::Lab;
+use crate::process::until_idle;
+use crate::seed::{self, Seed};
+use crate::statistics::{Rounds, bytes, nanos, number};
+use crate::table::Row;
+use crate::targets::Language;
+use crate::targets::broker::{self, BrokerWire};
+use crate::{Result, message};
+
+const EVENTS: usize = 200_000;
+const EVENT_BYTES: usize = 1_000;
+/// The events are in several tenants, since each retains only so many.
+const TENANTS: usize = 8;
+const NAMES: usize = 1_000;
+/// Enough publishers that the rate does not depend on the time of an answer.
+const PUBLISHERS: usize = 32;
+const INSERTS_PER_SECOND: u32 = 2_000;
+const ROUND: Duration = Duration::from_secs(8);
+const GOAL: f64 = 1.2;
+
+/// Runs this scenario.
+pub fn run(lab: &mut Lab) -> Result<()> {
+    let database = lab.directory()?;
+    fill(database.path())?;
+    let audience = Audience::of_one_room(1, PUBLISHERS);
+    let wire = BrokerWire { names: 1_000, ..broker::people(database.path(), &audience)? };
+    let language = Language::new(broker::WIRE, &wire)?;
+    let server = broker::start(lab, database.path(), None, &[])?;
+    until_idle(server.process())?;
+    let mut crowd = Crowd::gather(&Spec::new(&language, server.address, &audience))?;
+    let pace = Pace::PerSecond(INSERTS_PER_SECOND);
+    let (mut half_with, mut half_without, mut late_with, mut late_without) = (vec![], vec![], vec![], vec![]);
+    let (mut took, mut sizes) = (Vec::new(), Vec::new());
+    for round in 0..=lab.rounds() {
+        let mut with_backups = || beside_backups(server.address, || crowd.run(pace, lab.time(ROUND)));
+        let (disturbed, backups) = with_backups()?;
+        let quiet = crowd.run(pace, lab.time(ROUND))?;
+        if round > 0 {
+            half_with.push(number(disturbed.latency.p50));
+            half_without.push(number(quiet.latency.p50));
+            late_with.push(number(disturbed.latency.p99));
+            late_without.push(number(quiet.latency.p99));
+            took.extend(backups.iter().map(|backup| backup.took.as_secs_f64() * 1e9));
+            sizes.extend(backups.iter().map(|backup| number(backup.bytes)));
+        }
+    }
+    crowd.finish()?;
+    let [half_with, half_without, late_with, late_without] =
+        [half_with, half_without, late_with, late_without].map(Rounds::new);
+    let what = format!("{INSERTS_PER_SECOND} inserts/s beside backups of {EVENTS} events of 1 KB");
+    let ratio = late_with.median() / late_without.median();
+    lab.table.add(
+        Row::new(format!("{what}: p99"), late_with.show(nanos))
+            .beside(format!("without a backup {}", late_without.show(nanos)), ratio)
+            .goal(format!("<= {GOAL} x"), ratio <= GOAL),
+    );
+    lab.table.add(
+        Row::new(format!("{what}: p50"), half_with.show(nanos)).beside(
+            format!("without a backup {}", half_without.show(nanos)),
+            half_with.median() / half_without.median(),
+        ),
+    );
+    lab.table.add(Row::new(format!("{what}: a backup takes"), Rounds::new(took).show(nanos)));
+    lab.table.add(Row::new(format!("{what}: its size"), Rounds::new(sizes).show(bytes)));
+    Ok(())
+}
+
+fn fill(database: &std::path::Path) -> Result<()> {
+    let mut seed = Seed::open(database)?;
+    let data = format!("\"{}\"", "x".repeat(EVENT_BYTES));
+    for event in 0..EVENTS {
+        let (tenant, name) = (event % TENANTS, event / TENANTS % NAMES);
+        seed.event(&format!("tenant{tenant}"), "user0", &format!("name{name}"), &data)?;
+    }
+    seed.close()
+}
+
+/// A backup that was made.
+struct Backup {
+    took: Duration,
+    bytes: u64,
+}
+
+/// Runs a round while one backup after another is made: all of it lies beside a backup.
+fn beside_backups<T>(address: SocketAddr, run: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Backup>)> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let backups = scope.spawn(|| {
+            let mut backups = Vec::new();
+            while !is_over.load(Ordering::Acquire) {
+                backups.push(back_up(address)?);
+            }
+            Ok(backups)
+        });
+        let outcome = run();
+        is_over.store(true, Ordering::Release);
+        let backups: Result<Vec<Backup>> = backups.join().map_err(|_| "the client of the backups panicked")?;
+        Ok((outcome?, backups?))
+    })
+}
+
+fn back_up(address: SocketAddr) -> Result<Backup> {
+    let fail = |error: io::Error| format!("a backup: {error}");
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(address).map_err(fail)?;
+    let (mut request, body) = (Vec::new(), format!(r#"{{"admin_token":"{}"}}"#, seed::ADMIN_TOKEN));
+    message::write_post("/backup", "connection: close\r\n", body.as_bytes(), &mut request);
+    stream.write_all(&request).map_err(fail)?;
+    let mut end = LastBytes::default();
+    let bytes = io::copy(&mut stream, &mut end).map_err(fail)?;
+    // The last chunk: without it, the backup was cut off.
+    if !end.0.ends_with(b"0\r\n\r\n") {
+        return Err(format!("a backup of {bytes} bytes is not whole: {}", String::from_utf8_lossy(&end.0)));
+    }
+    Ok(Backup { took: begun.elapsed(), bytes })
+}
+
+/// Keeps the end of what is written to it.
+#[derive(Default)]
+struct LastBytes(Vec<u8>);
+
+impl Write for LastBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(&bytes[bytes.len().saturating_sub(500)..]);
+        self.0.drain(..self.0.len().saturating_sub(500));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
