@@ -7,6 +7,8 @@
 mod lines;
 mod step;
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::Events;
@@ -20,6 +22,10 @@ use crate::writer::Writer;
 use lines::{Line, Lines};
 use step::{BYTES_A_STEP, Cursor, LINES_A_STEP, Step, read_cursor, read_refused};
 pub use step::{ImportItem, MAX_REFUSED, Refused};
+
+/// How long a step waits for a checkpoint at most, and how often it looks.
+const GIVES_WAY: Duration = Duration::from_secs(5);
+const LOOKS_AGAIN: Duration = Duration::from_millis(5);
 
 /// An import under way. If it is dropped, what was imported stays, and another of the same name goes on from there.
 pub struct Import {
@@ -173,7 +179,18 @@ impl Import {
             return Ok(());
         };
         let (name, quotas, after) = (self.name.clone(), self.quotas, self.cursor.lines);
+        self.give_way().await;
         self.cursor = self.writer.submit(Step { name, after, number, digest, items, quotas }).await?;
         Ok(())
+    }
+
+    /// Waits while a checkpoint is late, but not for ever: one that lacks room has the step refused.
+    ///
+    /// Against this fault: an import wrote faster than checkpoints move it, and then every insert waited for the end of one.
+    async fn give_way(&self) {
+        let begun = Instant::now();
+        while self.store.is_checkpoint_late() && begun.elapsed() < GIVES_WAY {
+            tokio::time::sleep(LOOKS_AGAIN).await;
+        }
     }
 }

@@ -76,6 +76,14 @@ impl Store {
         self.overlay.bytes()
     }
 
+    /// Whether a checkpoint is under way, and half of what starts the next one was written meanwhile. If all of it is written, every
+    /// change waits for the end of the checkpoint: who can wait has to give way before that.
+    pub fn is_checkpoint_late(&self) -> bool {
+        // The table or the journal starts a checkpoint.
+        let (table, journal) = (self.overlay.active_bytes() as u64, self.metrics.journal_waiting_bytes.get());
+        self.overlay.is_frozen() && (2 * table).max(journal) >= self.metrics.journal_limit_bytes.get() / 2
+    }
+
     /// The position of the last event that is on disk.
     pub fn head(&self) -> Position {
         Position::new(self.head.load(Ordering::Acquire))

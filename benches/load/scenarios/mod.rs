@@ -5,6 +5,7 @@ mod compression;
 mod connections;
 mod fanout;
 mod growth;
+mod import;
 mod inserts;
 mod latency;
 mod memory;
@@ -34,7 +35,7 @@ use crate::lab::Lab;
 pub type Scenario = fn(&mut Lab) -> Result<()>;
 
 /// The scenarios that run if none is named, in that order.
-const SCENARIOS: [(&str, Scenario); 23] = [
+const SCENARIOS: [(&str, Scenario); 24] = [
     ("self_check", self_check::run),
     ("fanout", fanout::run),
     ("websocket", websocket::run),
@@ -55,6 +56,7 @@ const SCENARIOS: [(&str, Scenario); 23] = [
     ("reconnect", reconnect::run),
     ("stalled", stalled::run),
     ("backup", backup::run),
+    ("import", import::run),
     ("growth", growth::run),
     ("start", start::run),
     ("size", size::run),
