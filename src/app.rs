@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{Callers, Live, Mqtt};
+use crate::config::{Callers, Live, Mqtt, Setting};
 use crate::domain::{BasePath, TrustedProxies, Username};
 use crate::error::Error;
 use crate::events::{CatchUp, Rates, Sink, SubscribeRequest, WorkerHandle};
@@ -64,6 +64,8 @@ pub struct Services {
     pub trusted_proxies: Arc<TrustedProxies>,
     /// The path below which browsers see the server.
     pub base_path: BasePath,
+    /// The flags by which the server runs, without the values of secrets.
+    pub settings: Live<Vec<Setting>>,
     /// Settings of MQTT; `None` without it.
     pub mqtt: Option<Arc<Mqtt>>,
     /// Which sessions of MQTT have a connection.

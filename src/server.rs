@@ -159,6 +159,7 @@ impl Server {
             callers: Live::new(config.callers),
             trusted_proxies: config.trusted_proxies.into(),
             base_path: config.base_path,
+            settings: running.settings(),
             mqtt: config.mqtt.map(Arc::new),
             mqtt_sessions: MqttSessions::default(),
             mqtt_stats: MqttStats::default(),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::App;
 use super::health::Phase;
 use crate::clock::{ClockState, TimeSource};
+use crate::config::{Setting, Source};
 use crate::domain::Timestamp;
 use crate::error::Error;
 use crate::events::{Crowd, Survey};
@@ -27,6 +28,8 @@ pub struct Status {
     writer: Writer,
     clock: ClockFigures,
     certificate: Option<Certificate>,
+    /// Those that are not their default, by their names.
+    flags: BTreeMap<String, Flag>,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,6 +90,13 @@ struct ClockFigures {
 #[derive(Debug, Serialize)]
 struct Certificate {
     not_after: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Flag {
+    /// `None` if it is a secret.
+    value: Option<String>,
+    source: &'static str,
 }
 
 impl App {
@@ -163,8 +173,15 @@ impl App {
                 offset_milliseconds: offset_millis,
             },
             certificate: self.certificate.get().map(|end| Certificate { not_after: end.as_millis() }),
+            flags: given(&self.settings.get()),
         })
     }
+}
+
+/// The flags that somebody has set.
+fn given(settings: &[Setting]) -> BTreeMap<String, Flag> {
+    let given = settings.iter().filter(|setting| setting.source != Source::Default);
+    given.map(|of| (of.name.clone(), Flag { value: of.value.clone(), source: of.source.as_str() })).collect()
 }
 
 /// The time so many milliseconds before another.

@@ -1,6 +1,7 @@
 //! `broker support`: a bundle for whoever helps with a problem. It has no secret in it: values of secrets are never read into it, and what
 //! others wrote, such as lines of the log, is searched for them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -13,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::Value;
 
 use super::caller::Caller;
 use super::failure::Failure;
@@ -52,19 +54,19 @@ impl Support {
     pub fn run(self) -> Result<(), Failure> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let path = self.output.clone().unwrap_or_else(|| format!("broker-support-{seconds}.tar.gz").into());
-        let flags = self.caller.flags();
+        let (flags, status) = (self.caller.flags(), self.status());
         let mut members = vec![("versions.txt", versions())];
         let mut secrets = Vec::new();
         match flags {
             Ok(flags) => {
                 members.push(("flags.txt", settings(&flags)));
-                members.push(("files.txt", files(&flags)));
+                members.push(("files.txt", files(&directories(&flags, &status))));
                 secrets = known_secrets(flags, &mut members);
             }
             Err(Failure::Misused(why) | Failure::Failed(why)) => members.push(("flags.txt", why)),
         }
         secrets.extend(self.caller.admin_token().ok());
-        members.push(("status.json", self.status()));
+        members.push(("status.json", status));
         members.push(("processes.txt", processes()));
         members.push((
             "log.txt",
@@ -121,10 +123,18 @@ fn known_secrets(flags: Flags, members: &mut Vec<(&'static str, String)>) -> Vec
     }
 }
 
-/// The files that the server has, with their sizes, and the disk that they are on.
-fn files(flags: &Flags) -> String {
-    let mut text = said_by("df", &[OsStr::new("-B1"), flags.db.as_os_str()]);
-    let mut left = vec![flags.db.clone(), flags.certs.clone()];
+/// Where the server has its files: by its own word, and by the flags, which may lack those that only its unit has.
+fn directories(flags: &Flags, status: &str) -> BTreeSet<PathBuf> {
+    let status: Value = serde_json::from_str(status).unwrap_or_default();
+    let said = ["db", "certs"].map(|name| status["flags"][name]["value"].as_str().map(PathBuf::from));
+    said.into_iter().flatten().chain([flags.db.clone(), flags.certs.clone()]).collect()
+}
+
+/// The files in directories, with their sizes, and the disks that they are on.
+fn files(directories: &BTreeSet<PathBuf>) -> String {
+    let paths = directories.iter().filter(|path| path.exists()).map(|path| path.as_os_str());
+    let mut text = said_by("df", &[OsStr::new("-B1")].into_iter().chain(paths).collect::<Vec<_>>());
+    let mut left: Vec<_> = directories.iter().cloned().collect();
     let mut listed = 0;
     while let Some(path) = left.pop() {
         listed += 1;

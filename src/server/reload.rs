@@ -7,7 +7,7 @@ use tokio::signal::unix::Signal;
 
 use super::check::{check, log_filter};
 use crate::app::Services;
-use crate::config::{Callers, Config, Setting};
+use crate::config::{Callers, Config, Live, Setting};
 use crate::domain::Secret;
 use crate::log::FilterSwitch;
 
@@ -36,7 +36,7 @@ pub struct Reload {
 
 /// The configuration by which the server runs.
 pub struct Running {
-    settings: Vec<Setting>,
+    settings: Live<Vec<Setting>>,
     /// Secrets change in files of the same name.
     secrets: Vec<(&'static str, Secret)>,
 }
@@ -44,7 +44,12 @@ pub struct Running {
 impl Running {
     pub fn of(config: &Config) -> Self {
         let secrets = config.secrets().into_iter().map(|(name, secret)| (name, secret.clone())).collect();
-        Self { settings: config.settings.clone(), secrets }
+        Self { settings: Live::new(config.settings.clone()), secrets }
+    }
+
+    /// The flags by which the server runs, whatever reloads change of them.
+    pub fn settings(&self) -> Live<Vec<Setting>> {
+        self.settings.clone()
     }
 
     /// Reloads at each signal.
@@ -84,20 +89,23 @@ impl Running {
         if !waiting.is_empty() {
             tracing::warn!(flags = waiting.join(", "), "these have changed, and count from the next start on");
         }
-        for setting in &mut self.settings {
+        let mut settings = Vec::clone(&self.settings.get());
+        for setting in &mut settings {
             let new =
                 config.settings.iter().find(|new| new.name == setting.name && APPLIED.contains(&new.name.as_str()));
             if let Some(new) = new {
                 setting.clone_from(new);
             }
         }
+        self.settings.set(settings);
         Ok(())
     }
 
     /// The names of the flags with another value than the running server's.
     fn changed<'a>(&self, config: &'a Config) -> Vec<&'a str> {
+        let running = self.settings.get();
         let settings = config.settings.iter().filter(|new| {
-            let old = self.settings.iter().find(|old| old.name == new.name);
+            let old = running.iter().find(|old| old.name == new.name);
             old.is_none_or(|old| old.value != new.value)
         });
         let secrets = config.secrets().into_iter().filter(|(name, new)| {

@@ -52,6 +52,17 @@ async fn a_client_that_reads_nothing_is_named_with_how_far_it_is_behind() {
 }
 
 #[tokio::test]
+async fn it_tells_the_flags_that_are_set_wherever_they_are_from_and_no_secret() {
+    let flags = ["--max_names=77", "--channel_tenant=acme", "--auth_key=auth-key-of-this-test-83"];
+    let server = TestServer::start_with(&flags).await;
+    let seen = status(&server.client()).await;
+    assert_eq!(seen["flags"]["max_names"], json!({ "value": "77", "source": "flag" }));
+    assert_eq!(seen["flags"]["auth_key"], json!({ "value": null, "source": "flag" }));
+    assert_eq!(seen["flags"]["max_event_bytes"], Value::Null, "it is the default");
+    assert!(!seen.to_string().contains("auth-key-of-this-test-83"), "{seen}");
+}
+
+#[tokio::test]
 async fn it_takes_the_admin_token() {
     let server = TestServer::start().await;
     let alice = server.user("alice", "acme").await;

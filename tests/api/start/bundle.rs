@@ -78,6 +78,30 @@ async fn the_bundle_has_versions_flags_sizes_status_and_log_and_none_of_the_secr
 }
 
 #[tokio::test]
+async fn what_only_the_unit_of_the_server_says_is_in_the_bundle_as_well_but_for_secrets() {
+    let server = start_by("channel_tenant = 'acme'\n", |command| {
+        let data = command.get_current_dir().unwrap().join("data");
+        command.arg("--config=broker.toml").arg("--db").arg(data).arg("--auth_key").arg(AUTH_KEY);
+        command.env("BROKER_MAX_NAMES", "78");
+    });
+    let server = server.await;
+    let directory = server.directory();
+    let mut command = bare_command(directory);
+    with_journal(directory, &mut command);
+    command.args(["support", "--config=broker.toml", "--output=bundle.tar.gz", "--url", &server.url]);
+    let outcome = run(command).await;
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let all = unpacked(&directory.join("bundle.tar.gz"));
+    let journal = format!(" {}/journal.", directory.join("data").display());
+    for said in
+        [r#""max_names":{"value":"78","source":"variable"}"#, r#""auth_key":{"value":null,"source":"flag"}"#, &journal]
+    {
+        assert!(all.contains(said), "{said:?} is missing: {all}");
+    }
+    assert!(!all.contains(AUTH_KEY), "{all}");
+}
+
+#[tokio::test]
 async fn without_a_server_and_with_a_wrong_file_there_is_a_bundle_that_says_so_and_a_file_is_never_replaced() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), "max_name = 5\n");

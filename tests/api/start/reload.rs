@@ -50,6 +50,15 @@ impl Reloading {
 }
 
 #[tokio::test]
+async fn the_flags_that_a_server_tells_are_those_that_it_runs_by() {
+    let server = Reloading::start("max_names = 5\njournal_bytes = 70000\n").await;
+    server.with("max_names = 6\njournal_bytes = 80000\n").await;
+    let flags = &server.0.client().admin("/status", json!({})).await.ok().json()["flags"];
+    let told = ["max_names", "journal_bytes"].map(|name| flags[name]["value"].as_str().unwrap().to_owned());
+    assert_eq!(told, ["6", "70000"], "the journal needs a restart");
+}
+
+#[tokio::test]
 async fn limits_and_origins_change_while_streams_go_on() {
     let server = Reloading::start("origin = ['https://a.example']\n").await;
     let alice = server.0.user("alice", "acme").await;
