@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use idna::AsciiDenyList;
+use memchr::memmem;
 
 use super::is_blank;
 use super::new_name::is_unseen;
@@ -39,6 +40,9 @@ const RELAYS: [&str; 21] = [
     "slmails.com",
 ];
 
+/// The domains of disposable providers, each between two line breaks: see `build.rs`.
+const DISPOSABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/disposable.txt"));
+
 /// A well-formed e-mail address that is not of a disposable provider (the `mailchecker` list). It may be international
 /// (RFC 6531).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +63,7 @@ impl Email {
         if !fast_chemail::is_valid_email(&format!("{local}@{domain}")) {
             return Err(Error::EmailInvalid);
         }
-        if !is_relay(&domain) && !mailchecker::is_valid(&format!("x@{domain}")) {
+        if !is_relay(&domain) && is_disposable(&domain) {
             return Err(Error::EmailDisposable);
         }
         Ok(Self(text.into()))
@@ -102,6 +106,13 @@ fn is_relay(domain: &str) -> bool {
         let below = domain.strip_suffix(relay);
         below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
     })
+}
+
+/// Whether the list has a domain, or one above it. No top-level domain counts.
+fn is_disposable(domain: &str) -> bool {
+    let beginnings = std::iter::once(0).chain(memchr::memchr_iter(b'.', domain.as_bytes()).map(|dot| dot + 1));
+    let mut names = beginnings.filter_map(|at| domain.get(at..)).filter(|name| name.contains('.'));
+    names.any(|name| memmem::find(DISPOSABLE.as_bytes(), format!("\n{name}\n").as_bytes()).is_some())
 }
 
 #[cfg(test)]
@@ -163,8 +174,14 @@ mod tests {
             "a@ｍａｉｌｉｎａｔｏｒ.com",
             "a@x.mailinator.com",
             "a@mailinator。com",
+            // The first and the last of the list.
+            "a@0-00.usa.cc",
+            "a@zzzzzzzzzzzzz.com",
         ] {
             assert_eq!(code(bad), Some("email_disposable"), "{bad}");
+        }
+        for good in ["a@broker-mailinator.com", "a@mailinator.com.example.org", "a@inator.com"] {
+            assert_eq!(code(good), None, "{good}");
         }
         for relay in RELAYS {
             assert_eq!(code(&format!("a@{relay}")), None, "{relay}");
