@@ -181,13 +181,14 @@ fn protocols_know_nothing_of_broker_nor_of_http() {
 fn no_test_leaves_itself_out_but_by_the_one_way_that_can_be_forbidden() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Where something else is asked of the environment: the configuration, the way itself, what a server must not be given, where pictures go,
-    // and which steps of the model are tried again.
+    // which steps of the model are tried again, and which program an image has.
     let asks = [
         "src/config.rs",
         "tests/api/support/left_out.rs",
         "tests/api/support/server.rs",
         "tests/api/clients/program.rs",
         "tests/api/mqtt/model.rs",
+        "tests/api/container.rs",
     ];
     for source in sources(&root.join("tests")).into_iter().chain(sources(&root.join("src"))) {
         let (code, name) = (code(&source), source.strip_prefix(root).unwrap().to_str().unwrap());

@@ -12,6 +12,7 @@ mod change_password;
 mod channel;
 mod clients;
 mod connections;
+mod container;
 mod contract;
 mod crash;
 mod create_invite;

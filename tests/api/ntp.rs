@@ -72,6 +72,11 @@ impl NtpServer {
         format!("--ntp_servers={}", self.address)
     }
 
+    /// Its address, with a name for the host.
+    pub fn named(&self, host: &str) -> String {
+        format!("{host}:{}", self.address.port())
+    }
+
     fn questions(&self) -> usize {
         self.questions.load(Ordering::SeqCst)
     }
