@@ -15,6 +15,5 @@ strip -o $parts/broker "$program"
 for shell in bash zsh fish; do
   "$program" completions $shell >$parts/broker.$shell
 done
-cp broker.service $parts/
-[ ! -e broker.socket ] || cp broker.socket $parts/
+cp broker.service broker.socket $parts/
 PATH=$PWD/target/ci/bin:$PATH cargo deb --no-build --no-strip --output "$output" "$@"

@@ -55,3 +55,59 @@ fn page(mut program: Command) -> std::io::Result<Vec<u8>> {
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     stdout().write_all(text).map_err(|error| Failure::Failed(format!("standard output: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// All commands and the flags of each, as `--` begins them, with what is said of each.
+    fn told(program: &Command) -> Vec<(String, String)> {
+        let of = |help: Option<&clap::builder::StyledStr>| help.map(ToString::to_string).unwrap_or_default();
+        let flags = program.get_arguments();
+        let flags = flags.filter_map(|flag| Some((format!("--{}", flag.get_long()?), of(flag.get_help()))));
+        let mut told: Vec<_> = flags.collect();
+        for command in program.get_subcommands() {
+            told.push((command.get_name().to_owned(), of(command.get_about())));
+            told.extend(self::told(command));
+        }
+        told
+    }
+
+    /// A text without what changes the font and breaks lines.
+    fn plain(text: &str) -> String {
+        let text = ["\\fB", "\\fI", "\\fR"].iter().fold(text.replace("\\-", "-"), |text, font| text.replace(font, " "));
+        text.replace("\\*(Aq", "'").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether a name is in a text, and is no part of a longer one.
+    fn has(text: &str, name: &str) -> bool {
+        text.split(|c: char| !c.is_alphanumeric() && !['-', '_'].contains(&c))
+            .any(|word| word.eq_ignore_ascii_case(name))
+    }
+
+    #[test]
+    fn the_man_page_and_the_completions_of_every_shell_have_every_command_and_flag() {
+        let mut program = Cli::command();
+        let told = told(&program);
+        for name in ["--max_names", "--admin_token_file", "restore", "completions"] {
+            assert!(told.iter().any(|(of, help)| of == name && !help.is_empty()), "{name}");
+        }
+        let man = plain(&String::from_utf8(page(program.clone()).unwrap()).unwrap());
+        for (name, help) in &told {
+            assert!(has(&man, name) && man.contains(&plain(help)), "{name} is missing: {help}");
+        }
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut program, "broker", &mut text);
+            let text = String::from_utf8(text).unwrap();
+            for (name, _) in &told {
+                // fish names a flag after `-l`.
+                let name = if shell == Shell::Fish { name.trim_start_matches("--") } else { name };
+                assert!(has(&text, name), "{name} is missing for {shell}");
+            }
+        }
+    }
+}
