@@ -61,6 +61,8 @@ pub struct Server {
     signals: Signals,
     /// Over which time streams are ended when the server is asked to stop.
     drain_for: Duration,
+    /// Whether connections wait for the next server once this one accepts none.
+    keeps_waiting: bool,
 }
 
 impl Server {
@@ -74,6 +76,7 @@ impl Server {
         if config.callers.only_this_machine {
             inherited.check_loopback().map_err(StartError::Config)?;
         }
+        let keeps_waiting = inherited.is_some();
         // The handlers come before what takes long, so that a signal during the start is not lost. SIGHUP makes the server read
         // its configuration again (`reload`), and certificates (`tls`).
         let signals = Signals::new();
@@ -204,7 +207,7 @@ impl Server {
             "listening"
         );
         let drain_for = config.drain_for;
-        Ok(Self { http, metrics, core, archiver, services, failure, background, signals, drain_for })
+        Ok(Self { http, metrics, core, archiver, services, failure, background, signals, drain_for, keeps_waiting })
     }
 
     /// Serves until SIGTERM or SIGINT. Then it drains, if it has time for that, ends the streams, finishes the running requests, and
@@ -214,8 +217,8 @@ impl Server {
     /// [`Error::Storage`] if the database failed, so that no further commit can be promised; [`Error::Internal`] if the
     /// listener ended by itself.
     pub async fn run(self) -> Result<(), Error> {
-        let Self { http, metrics, core, archiver, services, mut failure, mut background, mut signals, drain_for } =
-            self;
+        let Self { http, metrics, core, archiver, services, mut failure, mut background, mut signals, .. } = self;
+        let (drain_for, keeps_waiting) = (self.drain_for, self.keeps_waiting);
         let handle = http.handle();
         let metrics = metrics.map(|metrics| (metrics.handle(), tokio::task::spawn_local(metrics)));
         let mut serving = tokio::task::spawn_local(http);
@@ -244,6 +247,11 @@ impl Server {
             notify(&[NotifyState::Stopping]);
         }
         background.iter().for_each(JoinHandle::abort);
+        if keeps_waiting && ended.is_ok() {
+            // What has been accepted still comes to its answer. Whoever comes now waits for the next server.
+            handle.pause().await;
+            tokio::time::sleep(ACCEPTED_SERVED_WITHIN).await;
+        }
         stop(&core, archiver, handle).await;
         if let Some((handle, metrics)) = metrics {
             handle.stop(false).await;
@@ -261,6 +269,9 @@ impl Server {
 fn close(services: (Core, Services)) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(|| drop(services))).map_err(|_| Error::Storage("it cannot be closed".to_owned()))
 }
+
+/// How long the request of a connection that was just accepted may take to come.
+const ACCEPTED_SERVED_WITHIN: Duration = Duration::from_millis(200);
 
 async fn stop(core: &Core, archiver: Archiver, handle: ServerHandle) {
     tracing::info!("stopping");

@@ -27,10 +27,11 @@ pub struct Backup {
 pub struct Source {
     /// The backup: its directory, an archive, a file with a stream of `broker backup --to -`, or - for standard input.
     from: PathBuf,
-    /// Up to this position: the first 16 digits of an event's id, or all 22 of it [default: everything].
+    /// Up to the commit before the next event after this one: all 22 digits of its id, or the first 16, its position [default:
+    /// everything].
     #[arg(long, value_parser = position, conflicts_with = "time")]
-    position: Option<Position>,
-    /// Up to this moment, in seconds since the Unix epoch, or as in 2026-11-28T09:30:00Z.
+    position: Option<Until>,
+    /// Up to this moment: as in 2026-11-28T09:30:00Z, or in seconds since the Unix epoch.
     #[arg(long, value_parser = moment)]
     time: Option<Timestamp>,
 }
@@ -102,11 +103,7 @@ fn pass_on(from: &mut impl Read, to: &mut impl Write) -> Result<(), Failure> {
 
 impl Source {
     fn until(&self) -> Until {
-        match (self.position, self.time) {
-            (Some(position), _) => Until::Position(position),
-            (None, Some(time)) => Until::Time(time),
-            (None, None) => Until::Newest,
-        }
+        self.position.or(self.time.map(Until::Time)).unwrap_or(Until::Newest)
     }
 
     /// The set, which a stream is unpacked for into a directory that is removed with what is returned.
@@ -171,8 +168,10 @@ fn tempfile_directory(within: Option<PathBuf>) -> Result<Unpacked, BackupProblem
 }
 
 fn told(restored: Restored) -> String {
-    let Restored { commit, position, users } = restored;
-    format!("position {:016} (commit {commit}), {users} users", position.get())
+    let Restored { commit, position, made_at, is_end, users } = restored;
+    let made_at = made_at.and_then(Timestamp::to_rfc_3339).map(|at| format!(", made at {at}")).unwrap_or_default();
+    let end = if is_end { ", the last one in it" } else { "" };
+    format!("position {:016} (commit {commit}{made_at}{end}), {users} users", position.get())
 }
 
 fn now() -> Timestamp {
@@ -180,37 +179,16 @@ fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn position(text: &str) -> Result<Position, String> {
-    let id = EventId::parse(text).map(|id| id.position);
-    let short = || (text.len() <= 16).then(|| text.parse().ok().map(Position::new)).flatten();
+fn position(text: &str) -> Result<Until, String> {
+    let id = EventId::parse(text).map(Until::Event);
+    let short = || (text.len() <= 16).then(|| text.parse().ok().map(Position::new)).flatten().map(Until::Position);
     id.or_else(short).ok_or_else(|| "a position is the first 16 digits of an event's id".to_owned())
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let seconds = text.parse::<u64>().ok().or_else(|| of_date(text));
-    seconds.map(Timestamp::from_secs).ok_or_else(|| "a moment is like 2026-11-28T09:30:00Z".to_owned())
-}
-
-/// The seconds since the Unix epoch of a date and time in UTC, as in 2026-11-28T09:30:00Z (RFC 3339).
-fn of_date(text: &str) -> Option<u64> {
-    let number = |from: usize, digits: usize| {
-        let part = text.get(from..from + digits)?;
-        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten()
-    };
-    let marks = [(4, '-'), (7, '-'), (10, 'T'), (13, ':'), (16, ':'), (19, 'Z')];
-    if text.len() != 20 || !marks.iter().all(|(at, mark)| text[*at..].starts_with(*mark)) {
-        return None;
-    }
-    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
-    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59
-    {
-        return None;
-    }
-    // Days from civil, by counting years from March: the leap day is the last of its year then.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+    let seconds = text.parse().ok().map(Timestamp::from_secs);
+    let moment = seconds.or_else(|| Timestamp::of_rfc_3339(text));
+    moment.ok_or_else(|| "a moment is like 2026-11-28T09:30:00Z".to_owned())
 }
 
 fn problem(why: &BackupProblem) -> Failure {
@@ -232,12 +210,13 @@ mod tests {
             ("2000-02-29T12:34:56Z", 951_827_696),
             ("2026-11-28T09:30:00Z", 1_795_858_200),
             ("2100-03-01T00:00:00Z", 4_107_542_400),
+            ("2026-11-28T10:30:00+01:00", 1_795_858_200),
             ("1795858200", 1_795_858_200),
         ] {
             assert_eq!(moment(text), Ok(Timestamp::from_secs(seconds)), "{text}");
         }
         for wrong in
-            ["", "2026-11-28", "2026-11-28T09:30:00", "2026-13-28T09:30:00Z", "2026-11-28 09:30:00Z", "yesterday"]
+            ["", "2026-11-28", "2026-11-28T09:30:00", "2026-13-28T09:30:00Z", "1969-12-31T23:59:59Z", "yesterday"]
         {
             assert!(moment(wrong).is_err(), "{wrong}");
         }
@@ -245,9 +224,10 @@ mod tests {
 
     #[test]
     fn a_position_is_read_alone_or_from_an_id() {
-        assert_eq!(position("0000000000000005000042"), Ok(Position::new(5)));
-        assert_eq!(position("0000000000000005"), Ok(Position::new(5)));
-        assert_eq!(position("5"), Ok(Position::new(5)));
+        let id = "0000000000000005000042";
+        assert_eq!(position(id), Ok(Until::Event(EventId::parse(id).unwrap())));
+        assert_eq!(position("0000000000000005"), Ok(Until::Position(Position::new(5))));
+        assert_eq!(position("5"), Ok(Until::Position(Position::new(5))));
         assert!(position("00000000000000050000").is_err() && position("x").is_err());
     }
 }

@@ -75,11 +75,9 @@ impl Export {
 /// Writes a file that is there only once it is whole, and that only its owner can read.
 fn copy_to_file(from: &mut impl Read, to: &Path) -> io::Result<u64> {
     let mut part = to.as_os_str().to_owned();
-    part.push(".part");
+    part.push(format!(".{:08x}.part", u32::from_be_bytes(crate::random::bytes())));
     let part = PathBuf::from(part);
     let mut options = OpenOptions::new();
-    // Not the permissions of a file that was left here.
-    let _ = fs::remove_file(&part);
     let copied = options.write(true).create_new(true).mode(0o600).open(&part).and_then(|mut file: File| {
         let lines = copy(from, &mut file)?;
         file.sync_all()?;

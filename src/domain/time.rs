@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(u64);
@@ -23,6 +26,18 @@ impl Timestamp {
     /// Whole seconds since the Unix epoch, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000
+    }
+
+    /// Reads a date and time of RFC 3339, as 2026-11-28T09:30:00Z; `None` for anything else, and before 1970.
+    pub fn of_rfc_3339(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
+
+    /// The same, in UTC; `None` after the year 9999.
+    pub fn to_rfc_3339(self) -> Option<String> {
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok()?;
+        moment.format(&Rfc3339).ok()
     }
 
     /// The time since an earlier moment; zero if that moment is not earlier.

@@ -50,6 +50,11 @@ impl Inherited {
         self.0.extract_if(.., |(of, _)| of == name).map(|(_, socket)| socket).collect()
     }
 
+    /// Whether there are some: whoever connects while no server runs is kept waiting by them.
+    pub fn is_some(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Checks that none can be reached from elsewhere, for a server that serves this machine alone.
     ///
     /// # Errors

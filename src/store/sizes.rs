@@ -3,7 +3,7 @@
 
 use super::chunks::{CHUNK_BYTES, MAX_CHUNKS, MAX_INLINE_BYTES};
 use super::codec::PUBLISHED_HEAD_BYTES;
-use super::keys::{CHUNK_KEY_BYTES, TIME_SETTING};
+use super::keys::{CHUNK_KEY_BYTES, MADE_AT_SETTING, TIME_SETTING};
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
 /// The length of a record's head in the journal: length of the body (4 bytes), CRC-32 of all that follows (4), number
@@ -30,11 +30,12 @@ pub const MAX_CHANGE_BYTES: usize = 8 << 20;
 /// The row with the epoch of a start, which is written with the first event after it.
 const EPOCH_ROW_BYTES: usize = ROW_HEAD_BYTES + 9 + 4;
 
-/// The row with the time of a commit.
-const TIME_ROW_BYTES: usize = ROW_HEAD_BYTES + 1 + TIME_SETTING.len() + 8;
+/// The rows with the time of a commit.
+const TIME_ROWS_BYTES: usize = 2 * (ROW_HEAD_BYTES + 1 + 8) + TIME_SETTING.len() + MADE_AT_SETTING.len();
 
 /// The largest record of a commit. The last change joins just before the commit is full.
-pub const MAX_RECORD_BYTES: usize = HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_BYTES + EPOCH_ROW_BYTES + TIME_ROW_BYTES;
+pub const MAX_RECORD_BYTES: usize =
+    HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_BYTES + EPOCH_ROW_BYTES + TIME_ROWS_BYTES;
 
 /// A name in a key or a value, with its length.
 const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;

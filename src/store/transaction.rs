@@ -292,6 +292,9 @@ impl Transaction<'_> {
         if !self.pending.is_empty() && self.notes_time {
             self.keep_time();
         }
+        if !self.pending.is_empty() && self.events.is_empty() {
+            self.put(keys::setting(keys::MADE_AT_SETTING), codec::encode_moment(self.now).to_vec());
+        }
         let Self { committer, pending, events, head, users, due, cursors, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {

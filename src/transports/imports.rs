@@ -47,6 +47,8 @@ struct EventLine<'a> {
 /// [`Error::BodyInvalid`]; of a user those of [`crate::identity::Identity::imported_user`]; of an event those of
 /// [`crate::app::Events::imported`], [`Error::TenantNameInvalid`], [`Error::EventNameInvalid`], [`Error::DataTooDeep`].
 pub fn item(app: &App, admin: &Admin, line: &str) -> Result<ImportItem, Error> {
+    // Some editors and shells begin a file with it (RFC 8259, section 8.1).
+    let line = line.strip_prefix('\u{feff}').unwrap_or(line);
     match parse::<OfKind>(line)?.kind {
         Kind::User => {
             let (input, secrets) = (parse::<UserInput>(line)?, parse::<ImportedSecrets>(line)?);

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::header;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource};
+use socket2::SockRef;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -49,6 +51,12 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
         .client_disconnect_timeout(QUIET_FOR)
         .shutdown_timeout(0)
         .disable_signals()
+        // Whoever does not take an answer is gone by then, too.
+        .on_connect(|connection, _| {
+            if let Some(connection) = connection.downcast_ref::<TcpStream>() {
+                let _ = SockRef::from(connection).set_tcp_user_timeout(Some(QUIET_FOR));
+            }
+        })
         .listen(listener)?;
     Ok(server.run())
 }

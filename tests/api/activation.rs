@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{Client, PATIENCE, TestServer, activated, bare_command, by_shell, restart_often};
 
@@ -28,18 +29,27 @@ async fn start(sockets: Vec<(&'static str, TcpListener)>, flags: &[&str]) -> Res
 
 /// Asks for readiness over a new connection, and does not await the answer.
 fn ask(address: SocketAddr) -> TcpStream {
+    ask_for("/readyz", address)
+}
+
+fn ask_for(path: &str, address: SocketAddr) -> TcpStream {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
-    connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).unwrap();
     connection
 }
 
-async fn is_answered(mut connection: TcpStream) -> bool {
+async fn is_ready(connection: TcpStream) -> bool {
+    answer(connection).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200 ") && answer.contains("ready"))
+}
+
+async fn answer(mut connection: TcpStream) -> Option<String> {
     let answer = tokio::task::spawn_blocking(move || {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).map(|_| answer)
     });
-    answer.await.unwrap().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ") && answer.contains("ready"))
+    answer.await.unwrap().ok()
 }
 
 #[tokio::test]
@@ -48,7 +58,7 @@ async fn who_connects_while_there_is_no_server_is_served_by_the_next_one() {
     let waiting = ask(address);
     let mut server = start(vec![("http", http)], &["--port=1"]).await.unwrap();
     assert_eq!(server.url, format!("http://{address}"), "the flag counts for nothing");
-    assert!(is_answered(waiting).await);
+    assert!(is_ready(waiting).await);
     for kill in [false, true] {
         if kill {
             server.kill();
@@ -58,7 +68,7 @@ async fn who_connects_while_there_is_no_server_is_served_by_the_next_one() {
         let waiting: Vec<_> = (0..20).map(|_| ask(address)).collect();
         server = server.restart().await;
         for connection in waiting {
-            assert!(is_answered(connection).await, "after a kill: {kill}");
+            assert!(is_ready(connection).await, "after a kill: {kill}");
         }
     }
 }
@@ -107,4 +117,32 @@ async fn through_restarts_no_connection_is_refused_no_insert_is_lost_or_doubled_
     let alice = server.user("alice", "acme").await;
     let client = Client::new(&server.url);
     restart_often(server, &alice, client).await;
+}
+
+#[tokio::test]
+async fn through_restarts_in_order_whoever_connects_is_answered() {
+    let (http, address) = socket("127.0.0.1:0");
+    let mut server = start(vec![("http", http)], &[]).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let is_over = Arc::clone(&is_over);
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let answer = answer(ask_for("/health", address)).await;
+                    assert!(answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200 ")), "after {answered}");
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        server = server.end_and_restart(false).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for client in clients {
+        assert!(client.await.unwrap() > 4);
+    }
 }

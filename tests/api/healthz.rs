@@ -118,4 +118,10 @@ async fn the_command_reaches_a_server_with_a_certificate_of_its_own_whatever_aut
     std::fs::write(root, other.root()).unwrap();
     let (status, text) = status_and_text(&health(secure.server.directory(), &variables, &["--ca", root]));
     assert!(status == Some(1) && text.contains("ertificate"), "{status:?} {text}");
+    // Commands that say the admin token know the public authorities, of which this is none.
+    let mut export = bare_command(secure.server.directory());
+    let export =
+        export.args(["export", "--to=-"]).envs(variables).stdout(std::process::Stdio::piped()).output().unwrap();
+    let (status, text) = status_and_text(&export);
+    assert!(status == Some(1) && text.contains("ertificate") && !text.contains("panicked"), "{status:?} {text}");
 }

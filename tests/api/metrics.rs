@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Client, Scrape, TestServer, eventually, until, within};
 
@@ -229,6 +230,25 @@ async fn a_flood_of_scrapes_waits_for_its_turns_and_one_scrape_never_does() {
     // Meanwhile and afterwards, clients are served.
     server.client().get("/health").await.ok();
     within("a scrape", Scrape::of(&server)).await;
+}
+
+#[tokio::test]
+async fn clients_that_do_not_take_their_answers_keep_no_scrape_out_for_long() {
+    let server = TestServer::start_with(&[SERVED]).await;
+    let address = server.metrics().split('/').nth(2).unwrap().to_owned();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(500);
+    // As many as are served at once.
+    let silent = join_all((0..16).map(async |_| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        let mut connection = socket.connect(address.parse().unwrap()).await.unwrap();
+        // As far as the server reads them.
+        let _ = tokio::time::timeout(Duration::from_secs(1), connection.write_all(&request)).await;
+        connection
+    }))
+    .await;
+    within("a scrape", Scrape::of(&server)).await;
+    drop(silent);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::records::range_of;
-use super::set::{BackupSet, LOCK, is_unfinished, name_of_journal};
+use super::set::{BackupSet, LOCK, is_unfinished, name_of_journal, sort};
 use super::take::take;
 use super::target::{InDirectory, write_file};
 use super::{BackupProblem, Lineage, Manifest};
@@ -68,7 +68,7 @@ impl Archive {
                 Some(Err(why)) => tracing::error!(%why, set = %path.display(), "a set of the archive cannot be used"),
             }
         }
-        sets.sort_by_key(|set| (set.manifest.taken_at, set.manifest.end.commit));
+        sort(&mut sets, |set| &set.manifest);
         Ok(sets)
     }
 

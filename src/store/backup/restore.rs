@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::records::Records;
 use super::set::{BackupSet, Until};
 use super::{BackupProblem, LINEAGE_SETTING, Lineage, Manifest, base};
-use crate::domain::{Generation, Position, Timestamp, User};
+use crate::domain::{EventId, Generation, Position, Timestamp, User};
 use crate::error::Error;
 use crate::store::open::{FORMAT_SETTING, open_sled, sync_names};
 use crate::store::progress::Progress;
@@ -37,6 +37,10 @@ pub struct Restored {
     pub commit: u64,
     /// The position of the last event.
     pub position: Position,
+    /// When the last commit was made, as far as that is known.
+    pub made_at: Option<Timestamp>,
+    /// Whether there is none after it, where it was restored from.
+    pub is_end: bool,
     /// The users.
     pub users: u64,
 }
@@ -99,7 +103,12 @@ fn remove(directory: &Path) -> Result<(), BackupProblem> {
 fn fill(set: &BackupSet, path: &Path, until: Until, now: Timestamp) -> Result<Restored, BackupProblem> {
     fs::create_dir_all(path).map_err(BackupProblem::of_file(path))?;
     let mut known = set.manifest.epochs.clone();
-    let progress = {
+    if let Until::Event(id) = until
+        && !set.has_event(id)?
+    {
+        return Err(BackupProblem::OutOfReach("it has no event of this id".to_owned()));
+    }
+    let Replayed { progress, made_at, is_end } = {
         let (tree, _) = open_sled(path).map_err(BackupProblem::Opening)?;
         let mut sled = Filling { tree, batch: sled::Batch::default(), bytes: 0, unflushed: 0 };
         let (parts, files) = set.files();
@@ -109,9 +118,9 @@ fn fill(set: &BackupSet, path: &Path, until: Until, now: Timestamp) -> Result<Re
                 sled.add_rows(body, &mut known)?;
             }
         }
-        let progress = sled.replay(&set.manifest, &files, until, &mut known)?;
-        sled.finish(set.manifest.format, progress)?;
-        progress
+        let replayed = sled.replay(&set.manifest, &files, until, &mut known)?;
+        sled.finish(set.manifest.format, replayed.progress)?;
+        replayed
     };
     sync_names(path).map_err(BackupProblem::of_file(path))?;
     let (store, mut committer) = opened(path)?;
@@ -119,7 +128,7 @@ fn fill(set: &BackupSet, path: &Path, until: Until, now: Timestamp) -> Result<Re
     drop((committer, store));
     // The last of its threads lets go of it.
     drop(opened(path)?);
-    Ok(Restored { commit: progress.commits, position: progress.head, users })
+    Ok(Restored { commit: progress.commits, position: progress.head, made_at, is_end, users })
 }
 
 /// Opens a database that this process may have had open a moment ago: sled's threads may hold it a little longer.
@@ -131,6 +140,15 @@ fn opened(path: &Path) -> Result<(Store, Committer), BackupProblem> {
             other => return other.map_err(BackupProblem::Opening),
         }
     }
+}
+
+/// How far the journal was replayed.
+struct Replayed {
+    progress: Progress,
+    /// When the last commit was made.
+    made_at: Option<Timestamp>,
+    /// Whether it is the last one.
+    is_end: bool,
 }
 
 /// A database of sled that is being filled.
@@ -175,9 +193,9 @@ impl Filling {
         files: &[PathBuf],
         until: Until,
         known: &mut Vec<u32>,
-    ) -> Result<Progress, BackupProblem> {
+    ) -> Result<Replayed, BackupProblem> {
         let (mut read, mut reached) = (manifest.base.commit, Progress::from(manifest.base));
-        let mut is_beyond = false;
+        let (mut is_beyond, mut last_made_at) = (false, None);
         for file in files {
             let mut records = Records::open(file, record::MAGIC)?;
             while let Some((progress, body)) = records.next()? {
@@ -188,24 +206,37 @@ impl Filling {
                     return Err(BackupProblem::damaged(file, &format!("the commits after {read} are missing")));
                 }
                 read = progress.commits;
+                let made_at = made_at(body, reached.head);
                 is_beyond |= match until {
                     Until::Newest => false,
-                    Until::Position(position) => progress.head > position,
-                    Until::Time(time) => made_at(body, reached.head).is_some_and(|at| at > time),
+                    // The commit that has the event is the last one, and those after it that have none.
+                    Until::Position(position) | Until::Event(EventId { position, .. }) => {
+                        reached.head >= position && progress.head > reached.head
+                    }
+                    Until::Time(time) => made_at.is_some_and(|at| at > time),
                 };
                 if is_beyond {
                     record::read_body(body, &mut |key, value| note_epoch(key, value, known));
                 } else {
                     self.add_rows(body, known)?;
                     reached = progress;
+                    last_made_at = made_at.or(last_made_at);
                 }
             }
         }
         if reached.commits < manifest.end.commit {
             let begins = manifest.end.position;
-            return Err(BackupProblem::OutOfReach(format!("this backup can be restored from position {begins} on")));
+            return Err(BackupProblem::OutOfReach(format!(
+                "this backup can be restored from position {begins:016} on"
+            )));
         }
-        Ok(reached)
+        if let Until::Position(position) | Until::Event(EventId { position, .. }) = until
+            && reached.head < position
+        {
+            let last = reached.head.get();
+            return Err(BackupProblem::OutOfReach(format!("the last event in it has the position {last:016}")));
+        }
+        Ok(Replayed { progress: reached, made_at: last_made_at, is_end: !is_beyond })
     }
 
     fn finish(mut self, format: u32, progress: Progress) -> Result<(), BackupProblem> {
@@ -233,12 +264,13 @@ fn note_epoch(key: &[u8], value: Option<&[u8]>, known: &mut Vec<u32>) {
     }
 }
 
-/// When a commit was made, as far as its new events tell.
+/// When a commit was made, as its new events tell, or itself if it has none.
 fn made_at(body: &[u8], before: Position) -> Option<Timestamp> {
-    let mut made_at = None;
+    let (mut made_at, setting) = (None, keys::setting(keys::MADE_AT_SETTING));
     record::read_body(body, &mut |key, value| {
         let is_new = key.starts_with(b"e") && keys::position(key).is_some_and(|position| position > before);
-        let moment = value.filter(|_| is_new).and_then(|value| codec::decode_moment(value.get(..8)?).ok());
+        let tells = is_new || key == setting;
+        let moment = value.filter(|_| tells).and_then(|value| codec::decode_moment(value.get(..8)?).ok());
         made_at = made_at.max(moment);
     });
     made_at

@@ -1,11 +1,14 @@
 //! A set: the files of a backup, and those of the journal that follow.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::records::Records;
 use super::target::listed;
 use super::{BackupProblem, Manifest, base};
-use crate::domain::{Position, Timestamp};
+use crate::domain::{Epoch, EventId, Position, Timestamp};
+use crate::store::{keys, record};
 
 /// The file that whoever reads a set locks, so that the archive does not remove it meanwhile.
 pub const LOCK: &str = "lock";
@@ -31,9 +34,11 @@ fn range_in(name: &str) -> Option<(u64, u64)> {
 pub enum Until {
     /// Everything.
     Newest,
-    /// The last commit that has no event after this position.
+    /// The commit that has the event of this position, and what follows before the next event.
     Position(Position),
-    /// The last commit that was made by this moment, to within the time between two events.
+    /// The same of this event. After a restore there may be two events at a position, of two courses of commits.
+    Event(EventId),
+    /// The last commit that was made by this moment.
     Time(Timestamp),
 }
 
@@ -41,10 +46,24 @@ impl Until {
     fn is_reached_by(self, manifest: &Manifest) -> bool {
         match self {
             Self::Newest => true,
-            Self::Position(position) => manifest.end.position <= position.get(),
+            Self::Position(position) | Self::Event(EventId { position, .. }) => manifest.end.position <= position.get(),
             Self::Time(time) => manifest.taken_at <= time.as_millis(),
         }
     }
+}
+
+/// Puts sets in order, the oldest first. A clock that was wrong for a while puts none in a wrong place among those of its course of
+/// commits, nor another course before the one that it follows.
+pub fn sort<T>(sets: &mut [T], manifest: impl Fn(&T) -> &Manifest) {
+    let mut began: HashMap<String, u64> = HashMap::new();
+    for set in &*sets {
+        let Manifest { lineage, taken_at, .. } = manifest(set);
+        began.entry(lineage.clone()).and_modify(|first| *first = (*first).min(*taken_at)).or_insert(*taken_at);
+    }
+    sets.sort_by_key(|set| {
+        let Manifest { lineage, end, .. } = manifest(set);
+        (began.get(lineage).copied(), lineage.clone(), end.commit)
+    });
 }
 
 /// A set on disk, which nobody removes while this exists.
@@ -80,16 +99,48 @@ impl BackupSet {
                 Err(other) => return Err(other),
             }
         }
-        if found.is_empty() {
-            return Err(BackupProblem::Unfinished(path.to_owned()));
-        }
-        let oldest = found.iter().map(|(manifest, _)| manifest.end.position).min().unwrap_or_default();
+        let oldest = found.iter().map(|(manifest, _)| manifest).min_by_key(|manifest| manifest.taken_at).cloned();
+        let oldest = oldest.ok_or_else(|| BackupProblem::Unfinished(path.to_owned()))?;
         found.retain(|(manifest, _)| until.is_reached_by(manifest));
-        found.sort_by_key(|(manifest, _)| (manifest.taken_at, manifest.end.commit));
-        match found.pop() {
-            Some((_, set)) => Self::open(&set),
-            None => Err(BackupProblem::OutOfReach(format!("the oldest set begins at position {oldest}"))),
+        sort(&mut found, |(manifest, _)| manifest);
+        let is_reached = !found.is_empty();
+        while let Some((_, set)) = found.pop() {
+            let set = Self::open(&set)?;
+            match until {
+                Until::Event(id) if !set.has_event(id)? => {}
+                _ => return Ok(set),
+            }
         }
+        let why = match until {
+            Until::Event(_) if is_reached => "no set has the event of this id".to_owned(),
+            _ => {
+                let taken_at = Timestamp::from_millis(oldest.taken_at).to_rfc_3339().unwrap_or_default();
+                format!("the oldest set begins at position {:016}, and was taken at {taken_at}", oldest.end.position)
+            }
+        };
+        Err(BackupProblem::OutOfReach(why))
+    }
+
+    /// Whether the position of an event was given out in its epoch: the course of commits has it, unless it ends before.
+    ///
+    /// # Errors
+    /// [`BackupProblem`].
+    pub fn has_event(&self, id: EventId) -> Result<bool, BackupProblem> {
+        let (mut newest, (parts, journal)) = (None, self.files());
+        let files =
+            parts.iter().map(|part| (part, base::MAGIC)).chain(journal.iter().map(|file| (file, record::MAGIC)));
+        for (file, magic) in files {
+            let mut records = Records::open(file, magic)?;
+            while let Some((_, body)) = records.next()? {
+                record::read_body(body, &mut |key, value| {
+                    let first =
+                        keys::of_epoch(key).filter(|first| key.starts_with(keys::EPOCHS) && *first <= id.position);
+                    let epoch = value.and_then(|value| value.try_into().ok()).map(u32::from_be_bytes);
+                    newest = newest.max(first.zip(epoch));
+                });
+            }
+        }
+        Ok(newest.is_some_and(|(_, epoch)| Epoch::new(epoch) == id.epoch))
     }
 
     /// Opens a set.
