@@ -72,13 +72,17 @@ fn serve(config: Config, log: &mut Option<Log>) -> Result<(), Failure> {
     let started = started.map_err(|why| Failure::Failed(format!("cannot start the log: {why}")))?;
     let reload = Reload { filter: started.filter(), read: Arc::new(read_again) };
     *log = Some(started);
-    actix_web::rt::System::new().block_on(async {
+    let system = actix_web::rt::System::new();
+    let ended = system.block_on(async {
         let server = Server::start(config, reload, inherited).await.map_err(|error| match error {
             StartError::Config(why) => Failure::Misused(why),
             other => Failure::Failed(other.to_string()),
         })?;
         server.run().await.map_err(|error| Failure::Failed(error.to_string()))
-    })
+    });
+    // It would wait for what still reads or writes a file, which may be on a disk that hangs. All that counts has been ended.
+    std::mem::forget(system);
+    ended
 }
 
 /// Reads the configuration of a server that runs, as it is now.

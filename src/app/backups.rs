@@ -135,6 +135,11 @@ impl Backups {
     /// Keeps the archive up to date, until it is dropped.
     pub async fn archive(self, archive: Archive, settings: Archiving, mut stop: tokio::sync::watch::Receiver<bool>) {
         let mut archive = Some(archive);
+        // Nothing is made or forgotten by a clock that may be wrong.
+        tokio::select! {
+            () = self.clock.settled() => {}
+            _ = stop.changed() => {}
+        }
         loop {
             let is_stopping = *stop.borrow();
             let Some(mut own) = archive.take() else { return };
@@ -170,6 +175,19 @@ impl Backups {
         lineage: Lineage,
         is_stopping: bool,
     ) -> Result<(), BackupProblem> {
+        let worked = self.bring_up_to_date(archive, settings, lineage, is_stopping);
+        // In any case: it makes room.
+        let forgotten = if is_stopping { Ok(()) } else { archive.forget(settings.archive_keep, self.clock.now()) };
+        worked.and(forgotten)
+    }
+
+    fn bring_up_to_date(
+        &self,
+        archive: &mut Archive,
+        settings: &Archiving,
+        lineage: Lineage,
+        is_stopping: bool,
+    ) -> Result<(), BackupProblem> {
         let now = self.clock.now();
         if !archive.needs_set() {
             archive.catch_up(self)?;
@@ -179,12 +197,14 @@ impl Backups {
         if is_stopping {
             return Ok(());
         }
-        let is_old = |since: u64| now.as_millis().saturating_sub(since) >= millis(settings.archive_set_every);
+        // Nor one that was begun by a clock which was ahead.
+        let is_old =
+            |since: u64| since > now.as_millis() || now.as_millis() - since >= millis(settings.archive_set_every);
         if archive.newest_since()?.is_none_or(is_old) {
             let manifest = archive.begin_set(&self.store, lineage, now, self)?;
             self.is_made(&manifest, "archived");
         }
-        archive.forget(settings.archive_keep, now)
+        Ok(())
     }
 }
 

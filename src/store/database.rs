@@ -24,6 +24,8 @@ use crate::metrics::Metrics;
 pub struct Store {
     pub(super) keeping: Keeping,
     pub(super) is_new_course: Arc<AtomicBool>,
+    /// The last commit that there was when it was opened.
+    pub(super) opened_at: u64,
     pub(super) tree: sled::Tree,
     pub(super) overlay: Arc<Overlay>,
     /// The last position that is on disk. Nothing after it may be shown: a crash could take it back.
@@ -46,6 +48,16 @@ impl Store {
     /// numbers that others had before.
     pub fn is_new_course(&self) -> bool {
         self.is_new_course.load(Ordering::Acquire)
+    }
+
+    /// Notes that other commits of the same numbers were made before: the database is an earlier one that was put back.
+    pub fn begins_a_course(&self) {
+        self.is_new_course.store(true, Ordering::Release);
+    }
+
+    /// The last commit that there was when it was opened.
+    pub fn opened_at(&self) -> u64 {
+        self.opened_at
     }
 
     /// Notes that it has another lineage now.

@@ -147,6 +147,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     let mut store = Store {
         keeping: keeping.clone(),
         is_new_course: Arc::new(AtomicBool::new(made == 0 && progress.commits > 0)),
+        opened_at: progress.commits,
         tree: tree.clone(),
         overlay: Arc::clone(&overlay),
         head: Arc::new(AtomicU64::new(progress.head.get())),

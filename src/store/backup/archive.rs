@@ -48,10 +48,19 @@ impl Archive {
         }
         let hold = store.keeping.hold_all().map_err(BackupProblem::of_file(store.path()))?;
         let mut archive = Self { root: root.to_owned(), hold, growing: None, _lock: lock };
-        archive.growing = archive.sets()?.into_iter().rev().find_map(|set| {
+        let newest = archive.sets()?.into_iter().rev().find_map(|set| {
             let is_ours = lineage.is_some_and(|lineage| set.manifest.lineage == lineage.to_string());
             is_ours.then(|| (set.path().to_owned(), set.last()))
         });
+        let (there, archived) = (store.opened_at(), newest.as_ref().map_or(0, |(_, last)| *last));
+        if archived > there {
+            tracing::error!(
+                "the archive goes to commit {archived}, and the database only to {there}: a new set is begun"
+            );
+            store.begins_a_course();
+            return Ok(archive);
+        }
+        archive.growing = newest;
         Ok(archive)
     }
 
@@ -195,6 +204,9 @@ impl Archive {
             // Until the next one was taken, this one is what restores.
             if next.1 > oldest {
                 break;
+            }
+            if self.growing.as_ref().is_some_and(|(growing, _)| *growing == set.0) {
+                continue;
             }
             let Ok(lock) = File::open(set.0.join(LOCK)) else { continue };
             if lock.try_lock().is_ok() {

@@ -53,6 +53,8 @@ pub struct Restored {
 /// # Errors
 /// [`BackupProblem`]. Then there is no database.
 pub fn restore(set: &BackupSet, database: &Path, until: Until, now: Timestamp) -> Result<Restored, BackupProblem> {
+    // Without a slash at its end, behind which another name would be a place within it.
+    let database = &database.components().collect::<PathBuf>();
     match fs::read_dir(database).map(|mut entries| entries.next().is_none()) {
         Ok(true) => {}
         Ok(false) => return Err(BackupProblem::Exists(database.to_owned())),
@@ -202,7 +204,7 @@ impl Filling {
                 if progress.commits <= read {
                     continue;
                 }
-                if progress.commits > read + 1 {
+                if progress.commits - 1 > read {
                     return Err(BackupProblem::damaged(file, &format!("the commits after {read} are missing")));
                 }
                 read = progress.commits;

@@ -149,6 +149,8 @@ impl BackupSet {
     /// [`BackupProblem`].
     pub fn open(path: &Path) -> Result<Self, BackupProblem> {
         let failed = BackupProblem::of_file(path);
+        // Before anything is locked that is no set, and again once nobody removes it.
+        Manifest::read(path)?;
         // A backup of its own has no such file, and nobody removes it.
         let lock = File::open(path.join(LOCK)).ok();
         if let Some(lock) = &lock {
@@ -169,8 +171,8 @@ impl BackupSet {
     fn check_order(&self) -> Result<(), BackupProblem> {
         let mut last = self.manifest.base.commit;
         for (first, until) in &self.journal {
-            if *first > last + 1 {
-                let why = format!("the commits {} to {} are missing", last + 1, first - 1);
+            if first.saturating_sub(1) > last {
+                let why = format!("the commits {} to {} are missing", last.saturating_add(1), first - 1);
                 return Err(BackupProblem::damaged(&self.path, &why));
             }
             last = last.max(*until);

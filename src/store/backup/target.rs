@@ -148,6 +148,8 @@ const FAILED_BYTES: u64 = 4096;
 /// # Errors
 /// [`BackupProblem`]. Then there is no directory.
 pub fn unpack(stream: &mut dyn Read, to: &Path) -> Result<Manifest, BackupProblem> {
+    // Without a slash at its end, behind which another name would be a place within it.
+    let to = &to.components().collect::<PathBuf>();
     if to.exists() {
         return Err(BackupProblem::Exists(to.to_owned()));
     }
