@@ -23,9 +23,11 @@ use lines::{Line, Lines};
 use step::{BYTES_A_STEP, Cursor, LINES_A_STEP, Step, read_cursor, read_refused};
 pub use step::{ImportItem, MAX_REFUSED, Refused};
 
-/// How long a step waits for a checkpoint at most, and how often it looks.
-const GIVES_WAY: Duration = Duration::from_secs(5);
-const LOOKS_AGAIN: Duration = Duration::from_millis(5);
+/// How many lines and bytes an import takes in a second, so that others find the writer, the processor and the disk free.
+const LINES_A_SECOND: u32 = 5_000;
+const BYTES_A_SECOND: u32 = 8 << 20;
+/// By how much it may be behind that, and make up for it.
+const MADE_UP: Duration = Duration::from_millis(50);
 
 /// An import under way. If it is dropped, what was imported stays, and another of the same name goes on from there.
 pub struct Import {
@@ -40,6 +42,8 @@ pub struct Import {
     bytes: usize,
     /// How far it takes the import.
     last: Option<Line>,
+    /// When it may be made.
+    due: Instant,
     _only_one: OwnedSemaphorePermit,
 }
 
@@ -50,8 +54,10 @@ pub struct Imported {
     pub lines: u64,
     /// How many users and events were imported.
     pub imported: u64,
-    /// The lines that were refused.
-    pub refused: Vec<Refused>,
+    /// How many lines were refused.
+    pub refused: usize,
+    /// These lines, the first [`MAX_REFUSED`].
+    pub listed: Vec<Refused>,
     /// Whether all lines were read: after [`MAX_REFUSED`] that were refused the others are left, and so is one that was cut off.
     pub complete: bool,
 }
@@ -80,6 +86,7 @@ impl Events {
             items: Vec::new(),
             bytes: 0,
             last: None,
+            due: Instant::now(),
             _only_one: permit,
         })
     }
@@ -145,12 +152,13 @@ impl Import {
             return Err(Error::IdempotencyKeyReused);
         }
         self.submit().await?;
-        let mut refused = read_refused(self.store.setting(&step::refused_setting(&self.name))?)?;
-        let Cursor { lines, imported, .. } = self.cursor;
+        let mut listed = read_refused(self.store.setting(&step::refused_setting(&self.name))?)?;
+        let Cursor { lines, imported, mut refused, .. } = self.cursor;
         if is_cut_off && read == lines {
-            refused.push(Refused::of(read + 1, &Error::BodyInvalid("the line is cut off".to_owned())));
+            listed.push(Refused::of(read + 1, &Error::BodyInvalid("the line is cut off".to_owned())));
+            refused += 1;
         }
-        Ok(Imported { lines, imported, refused, complete: read <= lines && !is_cut_off })
+        Ok(Imported { lines, imported, refused, listed, complete: read <= lines && !is_cut_off })
     }
 
     fn add(&mut self, line: Line, parse: &impl Fn(&str) -> Result<ImportItem, Error>) -> Result<(), Error> {
@@ -174,23 +182,25 @@ impl Import {
 
     /// Imports a step. It is only then that more is read, so no import has more in memory than that.
     async fn submit(&mut self) -> Result<(), Error> {
-        self.bytes = 0;
+        let bytes = std::mem::take(&mut self.bytes);
         let (Some(Line { number, digest, .. }), items) = (self.last.take(), std::mem::take(&mut self.items)) else {
             return Ok(());
         };
         let (name, quotas, after) = (self.name.clone(), self.quotas, self.cursor.lines);
-        self.give_way().await;
+        self.keep_pace(items.len(), bytes).await;
         self.cursor = self.writer.submit(Step { name, after, number, digest, items, quotas }).await?;
         Ok(())
     }
 
-    /// Waits while a checkpoint is late, but not for ever: one that lacks room has the step refused.
+    /// Waits until the step before has had its time.
     ///
     /// Against this fault: an import wrote faster than checkpoints move it, and then every insert waited for the end of one.
-    async fn give_way(&self) {
-        let begun = Instant::now();
-        while self.store.is_checkpoint_late() && begun.elapsed() < GIVES_WAY {
-            tokio::time::sleep(LOOKS_AGAIN).await;
-        }
+    async fn keep_pace(&mut self, lines: usize, bytes: usize) {
+        tokio::time::sleep_until(self.due.into()).await;
+        let share =
+            |count: usize, a_second: u32| Duration::from_secs(1) / a_second * u32::try_from(count).unwrap_or(u32::MAX);
+        let is_behind = self.due.elapsed() > MADE_UP;
+        let from = if is_behind { Instant::now() } else { self.due };
+        self.due = from + share(lines, LINES_A_SECOND).max(share(bytes, BYTES_A_SECOND));
     }
 }

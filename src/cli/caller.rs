@@ -19,6 +19,8 @@ use crate::domain::Secret;
 
 /// How long the server may take to begin its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take to import what it has not read when everything is sent.
+const IMPORTED_WITHIN: Duration = Duration::from_secs(1800);
 /// How long it may take to accept a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How much of a refusal is shown, in bytes.
@@ -153,6 +155,8 @@ impl Caller {
         let authorization = format!("Bearer {}", String::from_utf8_lossy(token.expose()));
         let request = self.agent(self.tls()?)?.post(&url).header("content-type", "application/x-ndjson");
         let request = request.header("authorization", authorization).header("idempotency-key", idempotency_key);
+        // What is on the way, or in a proxy, has to be imported first.
+        let request = request.config().timeout_recv_response(Some(IMPORTED_WITHIN)).build();
         let answer = request.send(SendBody::from_reader(lines));
         let answer = answer.map_err(|error| Unanswered { why: unreached(&url, &error), may_pass: true })?;
         if answer.status().is_success() {

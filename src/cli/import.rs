@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::caller::{Caller, Unanswered};
 use super::failure::Failure;
+use super::print::say;
 
 /// How often it is said how far the import has come.
 const SAID_EVERY: Duration = Duration::from_secs(5);
@@ -128,7 +129,7 @@ fn finish(summary: &Summary, refused: &str) -> Result<(), Failure> {
         let printed = writeln!(io::stdout(), "{refused}");
         printed.map_err(|error| Failure::Failed(format!("standard output: {error}")))?;
     }
-    say(format_args!("{lines} lines read, {imported} users and events imported, {count} lines refused"));
+    say(format_args!("{lines} lines read, {imported} users and events imported in all, {count} lines refused"));
     match (complete, count) {
         (false, _) => Err(Failure::Failed(
             "not all lines were read: the last one is cut off, or too many were refused".to_owned(),
@@ -136,11 +137,6 @@ fn finish(summary: &Summary, refused: &str) -> Result<(), Failure> {
         (true, 0) => Ok(()),
         (true, _) => Err(Failure::Failed("lines were refused: mend them in a file of their own".to_owned())),
     }
-}
-
-/// Says something on standard error, if anybody reads it.
-fn say(what: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{what}");
 }
 
 /// Reads something, and says now and then how much.

@@ -1,6 +1,6 @@
 //! Commands that print what they are made of: completions for a shell, and the man page.
 
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 
 use clap::{Args, Command};
 use clap_complete::Shell;
@@ -54,6 +54,11 @@ fn page(mut program: Command) -> std::io::Result<Vec<u8>> {
 /// Prints a text on standard output. A reader that has gone, such as `head`, is an error like others.
 pub fn print(text: &[u8]) -> Result<(), Failure> {
     stdout().write_all(text).map_err(|error| Failure::Failed(format!("standard output: {error}")))
+}
+
+/// Says something on standard error, if anybody reads it.
+pub fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(stderr(), "{what}");
 }
 
 #[cfg(test)]

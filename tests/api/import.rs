@@ -4,7 +4,9 @@ mod cut_off;
 mod guides;
 mod hashes;
 
+use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -34,6 +36,14 @@ pub async fn import(client: &Client, name: &str, body: impl Into<Vec<u8>>) -> An
     let headers = headers(name);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     client.request(Method::POST, "/import", &headers, Some(body.into())).await
+}
+
+/// Runs `broker import`, beside the file with the admin token.
+fn by_command(server: &TestServer, token: &Path, more: &[&str], input: Stdio) -> Output {
+    let mut command = bare_command(token.parent().unwrap());
+    command.stdout(Stdio::piped()).stdin(input);
+    command.args(["import", "--url", &server.url, "--admin_token_file", token.to_str().unwrap()]).args(more);
+    command.output().unwrap()
 }
 
 /// The refused lines with their codes, and the summary.
@@ -301,6 +311,34 @@ async fn lines_of_any_number_and_length_take_no_more_memory_than_a_step() {
 }
 
 #[tokio::test]
+async fn users_that_are_there_already_keep_nothing_after_them_from_being_imported() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let mut lines: Vec<_> = (0..1_100).map(|number| user(&format!("user{number}"), json!({}))).collect();
+    assert_eq!(outcome(import(&client, "first", body(&lines)).await), (vec![], summary(1_100, 1_100, 0)));
+    lines.push(event("a", 1));
+    let (listed, last) = outcome(import(&client, "second", body(&lines)).await);
+    assert_eq!(last, summary(1_101, 1, 1_100));
+    assert!(listed.len() == 1_000 && listed.iter().all(|(_, code)| code == "username_taken"), "{}", listed.len());
+    // Other refusals do.
+    let (listed, last) = outcome(import(&client, "third", "wrong\n".repeat(1_100) + &body(&lines)).await);
+    assert!(
+        listed.len() == 1_000 && last["complete"] == json!(false) && last["lines"].as_u64() < Some(1_100),
+        "{last}"
+    );
+}
+
+#[tokio::test]
+async fn an_import_leaves_time_for_others() {
+    let server = TestServer::start().await;
+    let lines: Vec<_> = (0..5_000).map(|number| event("a", number)).collect();
+    let begun = Instant::now();
+    assert_eq!(outcome(import(&server.client(), "all", body(&lines)).await), (vec![], summary(5_000, 5_000, 0)));
+    // At 5,000 lines in a second, but for the first lines and what may be made up for.
+    assert!(begun.elapsed() > Duration::from_millis(800), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn an_import_that_breaks_off_or_is_killed_in_the_middle_ends_as_if_it_had_been_whole() {
     let mut server = TestServer::start().await;
     let lines: Vec<_> = (0..2000).map(|number| event(&format!("n/{}", number % 300), number)).collect();
@@ -349,18 +387,13 @@ async fn the_command_imports_a_file_prints_what_was_refused_and_changes_nothing_
     let (token, file) = (scratch.path().join("token"), scratch.path().join("all.ndjson"));
     std::fs::write(&token, ADMIN_TOKEN).unwrap();
     std::fs::write(&file, body(&[user("alice", json!({})), event("a", 1)])).unwrap();
-    let run = |more: &[&str], input: Stdio| -> Output {
-        let mut command = bare_command(scratch.path());
-        command.stdout(Stdio::piped()).stdin(input);
-        command.args(["import", "--url", &server.url, "--admin_token_file", token.to_str().unwrap()]).args(more);
-        command.output().unwrap()
-    };
+    let run = |more: &[&str], input| by_command(&server, &token, more, input);
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let path = file.to_str().unwrap();
     for _ in 0..2 {
         let done = run(&[path], Stdio::null());
         assert!(done.status.success() && done.stdout.is_empty(), "{done:?}");
-        assert!(said(&done).contains("2 lines read, 2 users and events imported, 0 lines refused"), "{done:?}");
+        assert!(said(&done).contains("2 lines read, 2 users and events imported in all, 0 lines refused"), "{done:?}");
     }
     assert_eq!(history(&client, "acme").await.len(), 1);
     std::fs::write(&file, "wrong\n").unwrap();

@@ -4,9 +4,9 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use super::beside::{Beside, run_beside};
 use crate::crowd::{Audience, Crowd, Pace, Spec};
 use crate::lab::Lab;
 use crate::process::until_idle;
@@ -39,37 +39,21 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     until_idle(server.process())?;
     let mut crowd = Crowd::gather(&Spec::new(&language, server.address, &audience))?;
     let pace = Pace::PerSecond(INSERTS_PER_SECOND);
-    let (mut half_with, mut half_without, mut late_with, mut late_without) = (vec![], vec![], vec![], vec![]);
-    let (mut took, mut sizes) = (Vec::new(), Vec::new());
+    let (mut beside, mut took, mut sizes) = (Beside::default(), Vec::new(), Vec::new());
     for round in 0..=lab.rounds() {
-        let mut with_backups = || beside_backups(server.address, || crowd.run(pace, lab.time(ROUND)));
-        let (disturbed, backups) = with_backups()?;
+        let address = server.address;
+        let (disturbed, backups) =
+            run_beside(|is_over| back_up_until(address, is_over), || crowd.run(pace, lab.time(ROUND)))?;
         let quiet = crowd.run(pace, lab.time(ROUND))?;
         if round > 0 {
-            half_with.push(number(disturbed.latency.p50));
-            half_without.push(number(quiet.latency.p50));
-            late_with.push(number(disturbed.latency.p99));
-            late_without.push(number(quiet.latency.p99));
+            beside.add(&disturbed, &quiet);
             took.extend(backups.iter().map(|backup| backup.took.as_secs_f64() * 1e9));
             sizes.extend(backups.iter().map(|backup| number(backup.bytes)));
         }
     }
     crowd.finish()?;
-    let [half_with, half_without, late_with, late_without] =
-        [half_with, half_without, late_with, late_without].map(Rounds::new);
     let what = format!("{INSERTS_PER_SECOND} inserts/s beside backups of {EVENTS} events of 1 KB");
-    let ratio = late_with.median() / late_without.median();
-    lab.table.add(
-        Row::new(format!("{what}: p99"), late_with.show(nanos))
-            .beside(format!("without a backup {}", late_without.show(nanos)), ratio)
-            .goal(format!("<= {GOAL} x"), ratio <= GOAL),
-    );
-    lab.table.add(
-        Row::new(format!("{what}: p50"), half_with.show(nanos)).beside(
-            format!("without a backup {}", half_without.show(nanos)),
-            half_with.median() / half_without.median(),
-        ),
-    );
+    beside.show(lab, &what, "one", GOAL, None);
     lab.table.add(Row::new(format!("{what}: a backup takes"), Rounds::new(took).show(nanos)));
     lab.table.add(Row::new(format!("{what}: its size"), Rounds::new(sizes).show(bytes)));
     Ok(())
@@ -91,22 +75,13 @@ struct Backup {
     bytes: u64,
 }
 
-/// Runs a round while one backup after another is made: all of it lies beside a backup.
-fn beside_backups<T>(address: SocketAddr, run: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Backup>)> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let backups = scope.spawn(|| {
-            let mut backups = Vec::new();
-            while !is_over.load(Ordering::Acquire) {
-                backups.push(back_up(address)?);
-            }
-            Ok(backups)
-        });
-        let outcome = run();
-        is_over.store(true, Ordering::Release);
-        let backups: Result<Vec<Backup>> = backups.join().map_err(|_| "the client of the backups panicked")?;
-        Ok((outcome?, backups?))
-    })
+/// Makes one backup after another until the round is over: all of it lies beside a backup.
+fn back_up_until(address: SocketAddr, is_over: &AtomicBool) -> Result<Vec<Backup>> {
+    let mut backups = Vec::new();
+    while !is_over.load(Ordering::Acquire) {
+        backups.push(back_up(address)?);
+    }
+    Ok(backups)
 }
 
 fn back_up(address: SocketAddr) -> Result<Backup> {

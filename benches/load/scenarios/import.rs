@@ -4,12 +4,12 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use super::beside::{Beside, run_beside};
 use crate::crowd::{Audience, Crowd, Pace, Spec};
 use crate::lab::Lab;
-use crate::statistics::{Rounds, count, nanos, number};
+use crate::statistics::{Rounds, count, number};
 use crate::table::Row;
 use crate::targets::Language;
 use crate::targets::broker::{self, BrokerWire};
@@ -33,29 +33,22 @@ pub fn run(lab: &mut Lab) -> Result<()> {
     let server = broker::start(lab, database.path(), None, &[])?;
     let mut crowd = Crowd::gather(&Spec::new(&language, server.address, &audience))?;
     let pace = Pace::PerSecond(INSERTS_PER_SECOND);
-    let (mut half_with, mut half_without, mut late_with, mut late_without) = (vec![], vec![], vec![], vec![]);
-    let (mut rates, mut lines) = (Vec::new(), 0);
+    let (mut beside, mut rates, mut lines) = (Beside::default(), Vec::new(), 0);
     for round in 0..=lab.rounds() {
-        let (disturbed, imported) = beside_an_import(server.address, round, || crowd.run(pace, lab.time(ROUND)))?;
+        let address = server.address;
+        let importing =
+            |is_over: &AtomicBool| import(address, round, is_over).map_err(|error| format!("an import: {error}"));
+        let (disturbed, imported) = run_beside(importing, || crowd.run(pace, lab.time(ROUND)))?;
         let quiet = crowd.run(pace, lab.time(ROUND))?;
         if round > 0 {
-            half_with.push(number(disturbed.latency.p50));
-            half_without.push(number(quiet.latency.p50));
-            late_with.push(number(disturbed.latency.p99));
-            late_without.push(number(quiet.latency.p99));
+            beside.add(&disturbed, &quiet);
             rates.push(number(imported.lines) / imported.took.as_secs_f64());
             lines += imported.lines;
         }
     }
     crowd.finish()?;
     let what = format!("{INSERTS_PER_SECOND} inserts/s beside an import");
-    for (name, with, without) in [("p50", half_with, half_without), ("p99", late_with, late_without)] {
-        let [with, without] = [with, without].map(Rounds::new);
-        let ratio = with.median() / without.median();
-        let row = Row::new(format!("{what}: {name}"), with.show(nanos));
-        let beside = row.beside(format!("without one {}", without.show(nanos)), ratio);
-        lab.table.add(beside.goal(format!("<= {GOAL} x"), ratio <= GOAL));
-    }
+    beside.show(lab, &what, "one", GOAL, Some(GOAL));
     let of_all = format!("{what}: its lines per second, {} in all", count(number(lines)));
     lab.table.add(Row::new(of_all, Rounds::new(rates).show(count)));
     Ok(())
@@ -65,18 +58,6 @@ pub fn run(lab: &mut Lab) -> Result<()> {
 struct Imported {
     lines: u64,
     took: Duration,
-}
-
-/// Runs a round while lines are imported: all of it lies beside the import.
-fn beside_an_import<T>(address: SocketAddr, round: usize, run: impl FnOnce() -> Result<T>) -> Result<(T, Imported)> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let importing = scope.spawn(|| import(address, round, &is_over).map_err(|error| format!("an import: {error}")));
-        let outcome = run();
-        is_over.store(true, Ordering::Release);
-        let imported = importing.join().map_err(|_| "the client of the import panicked")?;
-        Ok((outcome?, imported?))
-    })
 }
 
 /// Imports as many lines as the server takes until the round is over.

@@ -1,6 +1,7 @@
 //! The scenarios: one file each, which explains the meaning of its figures.
 
 mod backup;
+mod beside;
 mod compression;
 mod connections;
 mod fanout;

@@ -10,11 +10,12 @@ use crate::identity::ImportedUser;
 use crate::store;
 use crate::writer::{Batch, Change};
 
-/// How many lines one step has at most. Every other change waits for one step of an import at most, which takes a few milliseconds.
-pub const LINES_A_STEP: usize = 128;
+/// How many lines one step has at most. Every other change waits for one step of an import at most, which takes about a millisecond.
+pub const LINES_A_STEP: usize = 32;
 /// How many bytes, plus one line.
 pub const BYTES_A_STEP: usize = 256 << 10;
-/// After so many lines that are refused, the others are left: it is not the file that was meant.
+/// After so many lines that are refused, but for users that are there already, the others are left: it is not the file that was meant.
+/// Only so many are told.
 pub const MAX_REFUSED: usize = 1000;
 
 // The largest step fits into one change: events of all its bytes, or users whose names write most.
@@ -42,13 +43,15 @@ pub struct Cursor {
     /// How many of them have been imported.
     pub imported: u64,
     /// How many were refused.
-    refused: usize,
+    pub refused: usize,
+    /// How many of these because a user is there already, as all are when a file is imported under another name.
+    taken: usize,
 }
 
 impl Cursor {
     /// Whether no more lines are read.
     pub fn is_given_up(&self) -> bool {
-        self.refused >= MAX_REFUSED
+        self.refused - self.taken >= MAX_REFUSED
     }
 }
 
@@ -129,7 +132,7 @@ impl Change for Step {
         if before.lines != after {
             return Err(Error::ImportRunning);
         }
-        let (mut imported, mut refused) = (before.imported, Vec::new());
+        let (mut imported, mut taken, mut refused) = (before.imported, before.taken, Vec::new());
         for (line, item) in items {
             let mark = batch.mark();
             let outcome = item.and_then(|item| match item {
@@ -141,15 +144,17 @@ impl Change for Step {
                 Ok(count) => imported += count,
                 Err(error) if is_of_the_line(&error) => {
                     batch.undo_since(mark);
+                    taken += usize::from(error == Error::UsernameTaken);
                     refused.push(Refused::of(line, &error));
                 }
                 Err(error) => return Err(error),
             }
         }
-        let cursor = Cursor { lines: number, digest, imported, refused: before.refused + refused.len() };
-        if !refused.is_empty() {
+        let cursor = Cursor { lines: number, digest, imported, refused: before.refused + refused.len(), taken };
+        if !refused.is_empty() && before.refused < MAX_REFUSED {
             let mut all = read_refused(batch.setting(&refused_setting(&name))?)?;
             all.append(&mut refused);
+            all.truncate(MAX_REFUSED);
             write(batch, &refused_setting(&name), &all)?;
         }
         write(batch, &cursor_setting(&name), &cursor)?;

@@ -43,10 +43,10 @@ pub async fn import(app: App, Peer(from): Peer, header: Header, request: HttpReq
         let bytes = bytes.map_err(|_| Error::BodyInvalid("it was cut off".to_owned()))?;
         import.take(&bytes, &item).await?;
     }
-    let Imported { lines, imported, refused, complete } = import.end(&item).await?;
+    let Imported { lines, imported, refused, listed, complete } = import.end(&item).await?;
     let mut answer = Vec::new();
-    refused.iter().try_for_each(|refused| write_line(&mut answer, refused))?;
-    write_line(&mut answer, &Summary { lines, imported, refused: refused.len(), complete })?;
+    listed.iter().try_for_each(|refused| write_line(&mut answer, refused))?;
+    write_line(&mut answer, &Summary { lines, imported, refused, complete })?;
     Ok(reply::lines(Listing { first: answer.into(), rest: None }))
 }
 

@@ -1,11 +1,11 @@
 //! Guards files of which the end is missing: their last line is told, and the whole file goes on under the same name.
 
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::{body, event, history, import, outcome, summary, user};
-use crate::support::{ADMIN_TOKEN, TestServer, bare_command};
+use super::{body, by_command, event, history, import, outcome, summary, user};
+use crate::support::{ADMIN_TOKEN, TestServer};
 
 #[tokio::test]
 async fn a_file_that_ends_in_the_middle_of_a_line_fails_with_its_number_and_goes_on_when_it_is_whole() {
@@ -14,11 +14,7 @@ async fn a_file_that_ends_in_the_middle_of_a_line_fails_with_its_number_and_goes
     let scratch = tempfile::tempdir().unwrap();
     let (token, file) = (scratch.path().join("token"), scratch.path().join("all.ndjson"));
     std::fs::write(&token, ADMIN_TOKEN).unwrap();
-    let run = || -> Output {
-        let mut command = bare_command(scratch.path());
-        command.stdout(Stdio::piped()).args(["import", "--url", &server.url, "--admin_token_file"]);
-        command.arg(&token).arg(&file).output().unwrap()
-    };
+    let run = || by_command(&server, &token, &[file.to_str().unwrap()], Stdio::null());
     let whole = body(&[user("alice", json!({})), event("a", 1), event("b", "größer"), event("c", 3)]);
     let third = whole.match_indices('\n').nth(1).unwrap().0 + 1;
     // In the middle of the line, and of a letter.
