@@ -19,6 +19,7 @@ pub fn run(flags: Flags) -> Result<(), Failure> {
     let config = Config::try_from(flags).map_err(Failure::Misused)?;
     let mut wrong: Vec<String> = server::check(&config).err().into_iter().collect();
     wrong.extend(is_usable("db", &config.db).err());
+    wrong.extend(config.archiving.as_ref().and_then(|archiving| is_usable("archive", &archiving.archive).err()));
     if let Listen::Https(_, certificate) = &config.listen {
         wrong.extend(tls::check(certificate).err().map(|error| error.to_string()));
         if let Certificate::Acme { cache, .. } = certificate {

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::caller::Caller;
 use super::failure::Failure;
-use super::print::print;
+use super::print::{print, say};
 use crate::config::{Config, Flags};
 use crate::domain::Secret;
 
@@ -87,7 +87,11 @@ impl Support {
     fn status(&self) -> String {
         let answer = match self.caller.post_as_admin("/status", serde_json::Map::new()) {
             Ok(answer) => answer,
-            Err(Failure::Misused(why) | Failure::Failed(why)) => return why,
+            Err(Failure::Misused(why) | Failure::Failed(why)) => {
+                // The bundle is of use without it, but who sends it should know.
+                say(format_args!("the server does not say how it is: {why}"));
+                return serde_json::json!({ "error": why }).to_string();
+            }
         };
         let body = answer.into_body().into_with_config().limit(ANSWER_BYTES).read_to_string();
         body.unwrap_or_else(|error| error.to_string())

@@ -57,7 +57,11 @@ impl Running {
         while hangup.recv().await.is_some() {
             let read = Arc::clone(&reload.read);
             // It reads files.
-            let read = tokio::task::spawn_blocking(move || read()).await;
+            let read = tokio::task::spawn_blocking(move || {
+                let config = read()?;
+                check(&config).map(|()| config)
+            });
+            let read = read.await;
             let read = read.unwrap_or_else(|error| Err(error.to_string()));
             if let Err(why) = read.and_then(|config| self.change(config, &reload.filter, &services)) {
                 tracing::error!(why, "the configuration was read again and is wrong: nothing was changed");
@@ -67,7 +71,6 @@ impl Running {
 
     /// Goes by another configuration, as far as that is possible.
     fn change(&mut self, config: Config, filter: &FilterSwitch, services: &Services) -> Result<(), String> {
-        check(&config)?;
         let changed = self.changed(&config);
         let (applied, waiting): (Vec<_>, Vec<_>) = changed.into_iter().partition(|name| APPLIED.contains(name));
         if applied.contains(&"log") {

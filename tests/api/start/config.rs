@@ -110,6 +110,10 @@ async fn the_check_finds_what_only_a_start_would_find() {
     for (flags, said) in [
         (&["--db=file"][..], &["db file: file: it is no directory"][..]),
         (&["--db=file/db"], &["it is no directory"]),
+        (&["--archive=db/sets"], &["archive and db must be directories apart from each other"]),
+        (&["--archive=file/sets"], &["archive file/sets: file: it is no directory"]),
+        (&["--archive=x/../db/sets"], &["archive and db must be"]),
+        (&["--archive=./sets", "--db=sets/../sets/db"], &["archive and db must be"]),
         (&["--log=broker=loud"], &["log \"broker=loud\""]),
         (&["--log=broker=loud", "--db=file"], &["log \"broker=loud\"", "db file"]),
         (&["--mqtt_port=0", "--mqtt_tenant=a", "--mqtt_jwt_key_file=file"], &["mqtt_jwt_key_file"]),
