@@ -26,6 +26,9 @@ const PIECE_BYTES: usize = 128 << 10;
 const PIECES: usize = 4;
 /// How long a client may take nothing of a backup. Meanwhile the journal is kept, which takes room on the disk.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// After how long, or how many rounds, a set of the archive is tried again that could not be made.
+const TRY_AGAIN: Duration = Duration::from_secs(600);
+const ROUNDS_TO_TRY_AGAIN: u32 = 10;
 /// By how much the thread of a backup stands back.
 const NICENESS: i32 = 10;
 /// How long the reason of a failure may take to be sent.
@@ -42,16 +45,25 @@ pub struct Backups {
     one: Arc<Semaphore>,
 }
 
-/// Sets the lineage of a database. Only a backup does, and there is one at a time.
-struct SetLineage(Lineage);
+/// Gives a database its lineage, if it has none or begins another course.
+struct BeginCourse(Store);
 
-impl Change for SetLineage {
+impl Change for BeginCourse {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.put_setting(LINEAGE_SETTING, self.0.0.to_be_bytes().to_vec());
+        if self.0.is_new_course() || batch.setting(LINEAGE_SETTING)?.is_none() {
+            // For a new course the commit draws another one, as it would with any other change.
+            batch.put_setting(LINEAGE_SETTING, Lineage::draw().0.to_be_bytes().to_vec());
+        }
         Ok(())
     }
+}
+
+/// The lineage of a database, unless it has none yet or begins another course.
+fn lineage_of(store: &Store) -> Result<Option<Lineage>, Error> {
+    let lineage = store.setting(LINEAGE_SETTING)?.as_deref().and_then(Lineage::read);
+    Ok(lineage.filter(|_| !store.is_new_course()))
 }
 
 impl Backups {
@@ -62,14 +74,11 @@ impl Backups {
 
     /// The lineage of the database, which gets one with its first backup.
     async fn lineage(&self) -> Result<Lineage, Error> {
-        let known = self.store.setting(LINEAGE_SETTING)?.as_deref().and_then(Lineage::read);
-        if let Some(known) = known.filter(|_| !self.store.is_new_course()) {
+        if let Some(known) = lineage_of(&self.store)? {
             return Ok(known);
         }
-        let lineage = Lineage::draw();
-        self.writer.submit(SetLineage(lineage)).await?;
-        self.store.goes_its_course();
-        Ok(lineage)
+        self.writer.submit(BeginCourse(self.store.clone())).await?;
+        lineage_of(&self.store)?.ok_or_else(|| Error::Internal("the database has got no lineage".to_owned()))
     }
 
     /// A backup as a stream in the format of tar. If it breaks off, its last file says why, and there is no manifest.
@@ -128,14 +137,13 @@ impl Backups {
             store.keep_nothing().map_err(BackupProblem::of_file(store.path()))?;
             return Ok(None);
         };
-        let lineage = store.setting(LINEAGE_SETTING)?.as_deref().and_then(Lineage::read);
-        Archive::open(&settings.archive, store, lineage.filter(|_| !store.is_new_course())).map(Some)
+        Archive::open(&settings.archive, store, lineage_of(store)?).map(Some)
     }
 
     /// Keeps the archive up to date, until it is dropped.
     pub async fn archive(self, archive: Archive, settings: Archiving, mut stop: tokio::sync::watch::Receiver<bool>) {
         let mut archive = Some(archive);
-        // Nothing is made or forgotten by a clock that may be wrong.
+        // Nothing is made or forgotten by a clock that is known to be wrong.
         tokio::select! {
             () = self.clock.settled() => {}
             _ = stop.changed() => {}
@@ -144,19 +152,19 @@ impl Backups {
             let is_stopping = *stop.borrow();
             let Some(mut own) = archive.take() else { return };
             let (backups, every) = (self.clone(), settings.clone());
-            let permit = Arc::clone(&self.one).acquire_owned().await;
             let lineage = self.lineage().await;
             let worked = spawn_blocking(move || {
-                let worked = lineage
-                    .map_err(BackupProblem::from)
-                    .and_then(|lineage| backups.work(&mut own, &every, lineage, is_stopping));
-                if let Err(why) = worked {
+                if let Err(why) = backups.work(&mut own, &every, lineage, is_stopping) {
                     tracing::error!(%why, "the archive could not be brought up to date");
                 }
                 own
             });
             archive = worked.await.ok();
-            drop(permit);
+            if archive.is_none() {
+                // Its thread has said why.
+                tracing::error!("the archive is not kept up to date any more, until the next start");
+                self.store.keep_nothing_more();
+            }
             if is_stopping {
                 return;
             }
@@ -172,7 +180,7 @@ impl Backups {
         &self,
         archive: &mut Archive,
         settings: &Archiving,
-        lineage: Lineage,
+        lineage: Result<Lineage, Error>,
         is_stopping: bool,
     ) -> Result<(), BackupProblem> {
         let worked = self.bring_up_to_date(archive, settings, lineage, is_stopping);
@@ -185,12 +193,14 @@ impl Backups {
         &self,
         archive: &mut Archive,
         settings: &Archiving,
-        lineage: Lineage,
+        lineage: Result<Lineage, Error>,
         is_stopping: bool,
     ) -> Result<(), BackupProblem> {
-        let now = self.clock.now();
+        let (now, lineage) = (self.clock.now(), lineage?);
         if !archive.needs_set() {
             archive.catch_up(self)?;
+        }
+        if !archive.needs_set() {
             // With what it has had before, the archive is a backup of now.
             self.store.metrics().backup_succeeded.set_now();
         }
@@ -200,7 +210,13 @@ impl Backups {
         // Nor one that was begun by a clock which was ahead.
         let is_old =
             |since: u64| since > now.as_millis() || now.as_millis() - since >= millis(settings.archive_set_every);
-        if archive.newest_since()?.is_none_or(is_old) {
+        if archive.newest_since()?.is_none_or(is_old) && !archive.is_all_in_its_base()? {
+            // Each try writes the whole database. Meanwhile, the set that there is goes on.
+            if archive.has_failed_within(TRY_AGAIN.min(ROUNDS_TO_TRY_AGAIN * settings.archive_every)) {
+                return Ok(());
+            }
+            // And while a backup is sent to a client.
+            let Ok(_permit) = self.one.try_acquire() else { return Ok(()) };
             let manifest = archive.begin_set(&self.store, lineage, now, self)?;
             self.is_made(&manifest, "archived");
         }

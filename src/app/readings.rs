@@ -23,8 +23,8 @@ impl Services {
         let store = self.events.store();
         // What cannot be read is left out.
         let figures = store.figures().ok();
-        let files = figures.map(|Figures { data, journal, reserve, .. }| {
-            vec![("data", data), ("journal", journal), ("reserve", reserve)]
+        let files = figures.map(|Figures { data, journal, kept, reserve, .. }| {
+            vec![("data", data), ("journal", journal), ("kept", kept), ("reserve", reserve)]
         });
         let ClockState { source, heard, offset_millis, .. } = self.events.clock.state();
         Readings {

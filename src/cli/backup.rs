@@ -23,7 +23,7 @@ pub struct Backup {
 }
 
 /// Which backup, and up to where.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Source {
     /// The backup: its directory, an archive, a file with a stream of `broker backup --to -`, or - for standard input.
     from: PathBuf,
@@ -77,6 +77,8 @@ impl Backup {
     }
 }
 
+/// From here on, a number of seconds is more likely one of milliseconds.
+const MILLIS: u64 = 100_000_000_000;
 /// How a stream of tar ends: two blocks of zeros.
 const TAR_END: usize = 1024;
 
@@ -109,10 +111,12 @@ impl Source {
     /// The set, which a stream is unpacked for into a directory that is removed with what is returned.
     fn open(&self, scratch: &Path) -> Result<(BackupSet, Option<Unpacked>), BackupProblem> {
         let is_input = self.from.as_os_str() == "-";
-        if !is_input && !self.from.is_file() {
+        // Whatever else there may be, as a pipe of a shell, is a stream.
+        if !is_input && (self.from.is_dir() || !self.from.exists()) {
             return Ok((BackupSet::find(&self.from, self.until())?, None));
         }
-        let unpacked = Unpacked(scratch.join(format!("broker-backup-{}", std::process::id())));
+        let unpacked =
+            Unpacked(scratch.join(format!("broker-backup-{:016x}", u64::from_be_bytes(crate::random::bytes()))));
         if is_input {
             unpack(&mut stdin().lock(), &unpacked.0)?;
         } else {
@@ -135,9 +139,9 @@ impl Drop for Unpacked {
 impl Restore {
     pub fn run(self) -> Result<(), Failure> {
         let beside = self.db.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let restored = self.source.open(beside).and_then(|(set, _unpacked)| {
+        let restored = self.source.open(beside).and_then(|(set, unpacked)| {
             let restored = restore(&set, &self.db, self.source.until(), now())?;
-            Ok((restored, set.path().to_owned()))
+            Ok((restored, if unpacked.is_some() { self.source.from.clone() } else { set.path().to_owned() }))
         });
         let (restored, set) = restored.map_err(|why| problem(&why))?;
         say(&format!("{}: {}, from {}", self.db.display(), told(restored), set.display()))?;
@@ -148,19 +152,40 @@ impl Restore {
 impl Verify {
     pub fn run(self) -> Result<(), Failure> {
         let scratch = tempfile_directory(self.scratch).map_err(|why| problem(&why))?;
-        let verified = self.source.open(&scratch.0).and_then(|(set, _unpacked)| {
-            let restored = verify(&set, &scratch.0, self.source.until(), now())?;
-            Ok((restored, set.manifest.end.position, set.path().to_owned()))
-        });
-        let (restored, first, set) = verified.map_err(|why| problem(&why))?;
-        say(&format!("{}: whole, {}; it can be restored from position {first:016} on", set.display(), told(restored)))
+        let Source { from, .. } = &self.source;
+        let is_whole_archive = from.is_dir() && self.source.until() == Until::Newest;
+        let all =
+            if is_whole_archive { BackupSet::all(from).map_err(|why| problem(&why))? } else { vec![from.clone()] };
+        let mut wrong = Vec::new();
+        for from in &all {
+            let source = Source { from: from.clone(), ..self.source.clone() };
+            let verified = source.open(&scratch.0).and_then(|(set, unpacked)| {
+                let restored = verify(&set, &scratch.0, source.until(), now())?;
+                // What was unpacked has a name that nobody gave it.
+                let name = if unpacked.is_some() { from.clone() } else { set.path().to_owned() };
+                Ok((restored, set.manifest.end.position, name))
+            });
+            let (restored, first, set) = match verified {
+                Ok(verified) => verified,
+                // The archive has removed it meanwhile.
+                Err(_) if all.len() > 1 && !from.exists() => continue,
+                Err(why) => {
+                    wrong.push(why.to_string());
+                    continue;
+                }
+            };
+            let whole = format!("{}: whole, {}", set.display(), told(restored));
+            say(&format!("{whole}; it can be restored from position {first:016} on"))?;
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Failure::Failed(wrong.join("\nerror: "))) }
     }
 }
 
 /// A directory of our own, which is removed.
 fn tempfile_directory(within: Option<PathBuf>) -> Result<Unpacked, BackupProblem> {
     let within = within.unwrap_or_else(std::env::temp_dir);
-    let path = within.join(format!("broker-verify-{}", std::process::id()));
+    // Its name is random: in a container, each process may have the same number.
+    let path = within.join(format!("broker-verify-{:016x}", u64::from_be_bytes(crate::random::bytes())));
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&path).map_err(BackupProblem::of_file(&path))?;
@@ -186,8 +211,12 @@ fn position(text: &str) -> Result<Until, String> {
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let seconds = text.parse().ok().map(Timestamp::from_secs);
-    let moment = seconds.or_else(|| Timestamp::of_rfc_3339(text));
+    let moment = match text.parse() {
+        // Nobody means a year so far away, and everything would be restored.
+        Ok(MILLIS..) => return Err("a number is in seconds, and not in milliseconds".to_owned()),
+        Ok(seconds) => Some(Timestamp::from_secs(seconds)),
+        Err(_) => Timestamp::of_rfc_3339(text),
+    };
     moment.ok_or_else(|| "a moment is like 2026-11-28T09:30:00Z".to_owned())
 }
 
@@ -208,10 +237,9 @@ mod tests {
         for (text, seconds) in [
             ("1970-01-01T00:00:00Z", 0),
             ("2000-02-29T12:34:56Z", 951_827_696),
-            ("2026-11-28T09:30:00Z", 1_795_858_200),
-            ("2100-03-01T00:00:00Z", 4_107_542_400),
-            ("2026-11-28T10:30:00+01:00", 1_795_858_200),
-            ("1795858200", 1_795_858_200),
+            ("2025-11-28T09:30:00Z", 1_764_322_200),
+            ("2025-11-28T10:30:00+01:00", 1_764_322_200),
+            ("1764322200", 1_764_322_200),
         ] {
             assert_eq!(moment(text), Ok(Timestamp::from_secs(seconds)), "{text}");
         }
@@ -220,6 +248,7 @@ mod tests {
         {
             assert!(moment(wrong).is_err(), "{wrong}");
         }
+        assert!(moment("1764322200000").is_err_and(|why| why.contains("not in milliseconds")));
     }
 
     #[test]

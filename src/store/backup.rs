@@ -21,7 +21,7 @@ mod take;
 mod target;
 
 pub use archive::Archive;
-pub use manifest::{Lineage, Manifest, Reached};
+pub use manifest::{Manifest, Reached};
 pub use problem::BackupProblem;
 pub use restore::{Restored, restore, verify};
 pub use set::{BackupSet, Until};
@@ -29,6 +29,3 @@ pub use take::take;
 #[cfg(test)]
 pub use target::InDirectory;
 pub use target::{FAILED, Tar, Target, unpack};
-
-/// The setting with the lineage of a database.
-pub const LINEAGE_SETTING: &str = "lineage";

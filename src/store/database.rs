@@ -50,7 +50,8 @@ impl Store {
         self.is_new_course.load(Ordering::Acquire)
     }
 
-    /// Notes that other commits of the same numbers were made before: the database is an earlier one that was put back.
+    /// Notes that other commits of the same numbers were made before: the database is an earlier one that was put back. The next commit
+    /// gives it another lineage.
     pub fn begins_a_course(&self) {
         self.is_new_course.store(true, Ordering::Release);
     }
@@ -61,7 +62,7 @@ impl Store {
     }
 
     /// Notes that it has another lineage now.
-    pub fn goes_its_course(&self) {
+    pub(super) fn goes_its_course(&self) {
         self.is_new_course.store(false, Ordering::Release);
     }
 
@@ -71,6 +72,11 @@ impl Store {
     /// Of the file system.
     pub fn keep_nothing(&self) -> std::io::Result<()> {
         self.keeping.clear()
+    }
+
+    /// Keeps nothing of the journal for the archive any more.
+    pub fn keep_nothing_more(&self) {
+        self.keeping.let_go();
     }
 
     /// The directory of the database.
@@ -86,14 +92,6 @@ impl Store {
     /// How many bytes of memory the commits take that are not in the database's own files yet, about.
     pub fn overlay_bytes(&self) -> usize {
         self.overlay.bytes()
-    }
-
-    /// Whether a checkpoint is under way, and half of what starts the next one was written meanwhile. If all of it is written, every
-    /// change waits for the end of the checkpoint: who can wait has to give way before that.
-    pub fn is_checkpoint_late(&self) -> bool {
-        // The table or the journal starts a checkpoint.
-        let (table, journal) = (self.overlay.active_bytes() as u64, self.metrics.journal_waiting_bytes.get());
-        self.overlay.is_frozen() && (2 * table).max(journal) >= self.metrics.journal_limit_bytes.get() / 2
     }
 
     /// The position of the last event that is on disk.

@@ -11,10 +11,12 @@ use crate::error::Error;
 /// The sizes of the database, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// The data: everything but the next two.
+    /// The data: everything but the next three.
     pub data: u64,
     /// The files of the journal.
     pub journal: u64,
+    /// Those that were closed and are kept for backups. Until the next checkpoint, some of them are files of the journal too.
+    pub kept: u64,
     /// The reserve for a start on a full disk.
     pub reserve: u64,
     /// What a user of the system may still write to the disk.
@@ -46,7 +48,9 @@ fn sizes(directory: &Path) -> std::io::Result<Figures> {
         let Ok(metadata) = entry.metadata() else { continue };
         let name = entry.file_name();
         if metadata.is_dir() {
-            figures.data += sizes(&entry.path()).map_or(0, |inner| inner.data);
+            let inner = sizes(&entry.path()).unwrap_or_default();
+            figures.data += inner.data;
+            figures.kept += inner.journal;
         } else if name.as_encoded_bytes().starts_with(b"journal.") {
             figures.journal += metadata.len();
         } else if name == "reserve" {

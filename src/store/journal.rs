@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use super::disk::{Directory, refusal, set_aside, synced};
 use super::journal_files::{numbers, path_of, remove};
-use super::keeping::Keeping;
+use super::keeping::{Closed, Keeping};
 use super::overlay::Write;
 use super::progress::Progress;
 use super::record::{MAGIC, add_row, begin_record, end_record, next_record, read_body};
 use super::sizes::MAX_RECORD_BYTES;
+use crate::domain::Timestamp;
 use crate::error::Error;
 
 /// How much room on the disk is reserved at once: enough for the largest record, or for many small ones, which then
@@ -41,7 +42,7 @@ pub struct Journal {
     allocated: u64,
     record: Vec<u8>,
     /// The last commit.
-    last: u64,
+    last: Closed,
     keeping: Keeping,
 }
 
@@ -147,7 +148,7 @@ impl Journal {
         };
         // If it cannot be created now, it is created when it is needed.
         let next = make(&directory, number + 1).ok();
-        let (last, record) = (recovered.progress.commits, Vec::new());
+        let (last, record) = (Closed { last: recovered.progress.commits, made_at: None }, Vec::new());
         Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, record, last, keeping })
     }
 
@@ -206,6 +207,7 @@ impl Journal {
     pub fn append<'a>(
         &mut self,
         progress: Progress,
+        made_at: Timestamp,
         writes: impl Iterator<Item = (&'a Vec<u8>, &'a Write)>,
     ) -> Result<Duration, Error> {
         let record = &mut self.record;
@@ -226,7 +228,7 @@ impl Journal {
         self.file.write_all_at(record, self.end).map_err(failed)?;
         synced(&self.file, self.file.sync_data()).map_err(failed)?;
         self.end += record.len() as u64;
-        self.last = progress.commits;
+        self.last = Closed { last: progress.commits, made_at: self.last.made_at.max(Some(made_at)) };
         Ok(began.elapsed())
     }
 
@@ -304,7 +306,7 @@ impl Journal {
 
     /// The last commit.
     pub fn last(&self) -> u64 {
-        self.last
+        self.last.last
     }
 }
 

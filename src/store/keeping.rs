@@ -16,12 +16,15 @@ use rustix::fs::statvfs;
 
 use super::disk::Directory;
 use super::journal_files;
+use crate::domain::Timestamp;
 use crate::error::Error;
 
 /// The directory with the second names.
 const DIRECTORY: &str = "kept";
 /// The least free space on the disk with which files are kept: what the server needs for itself comes first.
 const LEAVE_FREE_BYTES: u64 = 256 << 20;
+/// The same for the archive alone, which goes on when a backup, or a new set of its own, has given up for lack of room.
+const ARCHIVE_LEAVES_FREE_BYTES: u64 = 128 << 20;
 /// How long a wait for the writer goes on before it is asked once more: it may have been unable to do it.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -70,7 +73,7 @@ struct State {
     /// The number of the file that commits go to.
     current: u64,
     /// The last commit in closed files.
-    closed: u64,
+    closed: Closed,
     /// How often a new file was begun.
     files_begun: u64,
     /// The last commit that is in sled.
@@ -81,11 +84,40 @@ struct State {
     refused: Option<Error>,
 }
 
+/// Up to where closed files go.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Closed {
+    /// Their last commit.
+    pub last: u64,
+    /// By when they were made, those of this start; `None` without any.
+    pub made_at: Option<Timestamp>,
+}
+
 struct Holder {
     id: u64,
     /// The first file that it needs.
     from: u64,
     has_given_up: bool,
+    /// Whether its files stay when it is dropped, for the next start.
+    stays: bool,
+}
+
+impl Holder {
+    /// Whether it is a backup that is being made.
+    fn is_making(&self) -> bool {
+        !self.stays && !self.has_given_up
+    }
+}
+
+impl State {
+    /// The files that nobody holds any more, which do not count as kept from here on.
+    fn drop_unheld(&mut self) -> Vec<u64> {
+        let first = self.holders.iter().filter(|holder| !holder.has_given_up).map(|holder| holder.from).min();
+        let is_held = |number: &u64| first.is_some_and(|first| *number >= first);
+        let (held, unheld) = self.kept.iter().partition(|number| is_held(number));
+        self.kept = held;
+        unheld
+    }
 }
 
 impl Keeping {
@@ -96,18 +128,23 @@ impl Keeping {
 
     /// Holds every file that is closed from now on, the current one included.
     pub fn hold(&self) -> Hold {
-        let mut state = self.state();
+        let state = self.state();
         let from = state.current;
-        self.held(&mut state, from)
+        self.held(state, from, false)
     }
 
-    /// Holds every file that is there, and every one that is closed from now on. To be called before the first commit.
+    /// Holds every file that is there, and every one that is closed from now on, also beyond the end of this process: what it has not
+    /// given back is there at the next start. To be called before the first commit.
     ///
     /// # Errors
     /// Of the file system.
     pub fn hold_all(&self) -> io::Result<Hold> {
         let mut state = self.state();
-        state.kept = journal_files::numbers(&self.directory())?;
+        // What was kept of commits that are lost has numbers that others will have.
+        let (kept, lost): (Vec<u64>, Vec<u64>) =
+            journal_files::numbers(&self.directory())?.into_iter().partition(|number| *number < state.current);
+        journal_files::remove(&self.directory(), &lost)?;
+        state.kept = kept;
         let last = state.kept.last().copied().unwrap_or(0);
         for number in journal_files::numbers(&self.0.database)? {
             if number > last && number < state.current {
@@ -115,7 +152,38 @@ impl Keeping {
                 state.kept.push(number);
             }
         }
-        Ok(self.held(&mut state, 0))
+        if !state.kept.is_empty() {
+            Directory::open(&self.directory())?.sync()?;
+        }
+        Ok(self.held(state, 0, true))
+    }
+
+    /// The same from now on, for an archive that has given up, or has nothing yet.
+    pub fn hold_on(&self) -> Hold {
+        let state = self.state();
+        let from = state.current;
+        self.held(state, from, true)
+    }
+
+    /// Keeps nothing for the archive any more, which has ended.
+    pub fn let_go(&self) {
+        let mut state = self.state();
+        state.holders.retain(|holder| !holder.stays);
+        self.remove_unheld(state);
+    }
+
+    /// Checks that the disk has enough room for a backup to go on.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`]; [`Error::Storage`] if the system does not tell.
+    pub fn check_room(&self) -> Result<(), Error> {
+        let free = self.free().map_err(|error| Error::Storage(format!("the free room of the disk: {error}")))?;
+        if free < LEAVE_FREE_BYTES { Err(Error::StorageFull) } else { Ok(()) }
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let disk = statvfs(&self.0.database)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Removes what an earlier run has left.
@@ -129,10 +197,13 @@ impl Keeping {
         }
     }
 
-    fn held(&self, state: &mut State, from: u64) -> Hold {
+    fn held(&self, mut state: MutexGuard<'_, State>, from: u64, stays: bool) -> Hold {
+        // There is one archive.
+        state.holders.retain(|holder| !(stays && holder.stays));
         let id = state.next_holder;
         state.next_holder += 1;
-        state.holders.push(Holder { id, from, has_given_up: false });
+        state.holders.push(Holder { id, from, has_given_up: false, stays });
+        self.remove_unheld(state);
         Hold { keeping: self.clone(), id }
     }
 
@@ -152,18 +223,23 @@ impl Keeping {
     /// Notes which file commits go to, as of a start.
     pub fn begins(&self, current: u64, commits: u64, in_sled: u64) {
         let mut state = self.state();
-        (state.current, state.closed, state.in_sled) = (current, commits, in_sled);
+        (state.current, state.in_sled) = (current, in_sled);
+        state.closed = Closed { last: commits, made_at: None };
     }
 
     /// Notes that a file is closed, with its last commit, and that another one has begun. Keeps it if somebody holds it.
-    pub fn is_closed(&self, number: u64, last: u64) {
+    pub fn is_closed(&self, number: u64, closed: Closed) {
         let mut state = self.state();
-        (state.current, state.closed) = (number + 1, last);
+        (state.current, state.closed) = (number + 1, closed);
         state.files_begun += 1;
-        if state.holders.iter().any(|holder| holder.from <= number && !holder.has_given_up) {
-            match self.keep(number) {
-                Ok(()) => state.kept.push(number),
-                Err(why) => self.give_up_all(&mut state, &why),
+        while state.holders.iter().any(|holder| holder.from <= number && !holder.has_given_up) {
+            let is_making = state.holders.iter().any(Holder::is_making);
+            match self.keep(number, if is_making { LEAVE_FREE_BYTES } else { ARCHIVE_LEAVES_FREE_BYTES }) {
+                Ok(()) => {
+                    state.kept.push(number);
+                    break;
+                }
+                Err(why) => self.give_up_first(&mut state, &why),
             }
         }
         self.is_done(Wish::NewFile);
@@ -202,29 +278,32 @@ impl Keeping {
         }
     }
 
-    /// Keeps nothing any more, since the disk has no room. Returns whether that has freed some.
+    /// Keeps less, since the disk has no room. Returns whether that has freed some.
     pub fn give_up(&self) -> bool {
         let mut state = self.state();
-        let has_any = !state.kept.is_empty();
-        if has_any {
-            self.give_up_all(&mut state, &"the disk is nearly full");
+        let before = state.kept.len();
+        while state.kept.len() == before && state.holders.iter().any(|holder| !holder.has_given_up) {
+            self.give_up_first(&mut state, &"the disk is nearly full");
         }
-        has_any
+        state.kept.len() < before
     }
 
-    fn give_up_all(&self, state: &mut State, why: &dyn std::fmt::Display) {
+    /// Keeps nothing any more for the backups that are being made, a new set of the archive among them. If there is none, the archive
+    /// gives up too.
+    fn give_up_first(&self, state: &mut State, why: &dyn std::fmt::Display) {
+        let only_these = state.holders.iter().any(Holder::is_making);
         tracing::error!(%why, "a backup is given up, and the journal is no longer kept for it");
-        state.holders.iter_mut().for_each(|holder| holder.has_given_up = true);
-        for number in state.kept.drain(..) {
+        let gives_up = |holder: &&mut Holder| !only_these || holder.is_making();
+        state.holders.iter_mut().filter(gives_up).for_each(|holder| holder.has_given_up = true);
+        for number in state.drop_unheld() {
             let _ = fs::remove_file(journal_files::path_of(&self.directory(), number));
         }
         self.0.changed.notify_all();
     }
 
     /// Gives a closed file its second name, which is on the disk then: the checkpoint may remove the first one at any time.
-    fn keep(&self, number: u64) -> io::Result<()> {
-        let disk = statvfs(&self.0.database)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < LEAVE_FREE_BYTES {
+    fn keep(&self, number: u64, leave_free: u64) -> io::Result<()> {
+        if self.free()? < leave_free {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.link(number)?;
@@ -282,7 +361,7 @@ fn has_given_up(state: &State, id: u64) -> bool {
     state.holders.iter().any(|holder| holder.id == id && holder.has_given_up)
 }
 
-/// The files that a backup needs are kept until this is dropped.
+/// The files that a backup needs are kept until this is dropped, and those that the archive needs until it has them.
 pub struct Hold {
     keeping: Keeping,
     id: u64,
@@ -311,15 +390,15 @@ impl Hold {
     pub fn release_before(&self, number: u64) {
         let mut state = self.keeping.state();
         state.holders.iter_mut().filter(|holder| holder.id == self.id).for_each(|holder| holder.from = number);
-        self.keeping.remove_unheld(&mut state);
+        self.keeping.remove_unheld(state);
     }
 
-    /// Has the writer begin a new file, and waits for it. Returns the last commit that is in closed files then.
+    /// Has the writer begin a new file, and waits for it. Returns up to where closed files go then.
     ///
     /// # Errors
     /// [`Error::StorageFull`] if the disk has no room; [`Error::Overloaded`] if the writer does not come round in this time; those
     /// of `server`.
-    pub fn close_file(&self, within: Duration, server: &dyn Serving) -> Result<u64, Error> {
+    pub fn close_file(&self, within: Duration, server: &dyn Serving) -> Result<Closed, Error> {
         let before = self.keeping.state().files_begun;
         self.keeping.ask(Wish::NewFile);
         self.keeping.wait(self.id, within, server, |state| (state.files_begun > before).then_some(state.closed))
@@ -340,23 +419,23 @@ impl Hold {
 }
 
 impl Keeping {
-    fn remove_unheld(&self, state: &mut State) {
-        let State { holders, kept, .. } = state;
-        let first = holders.iter().filter(|holder| !holder.has_given_up).map(|holder| holder.from).min();
-        kept.retain(|number| {
-            let is_held = first.is_some_and(|first| *number >= first);
-            if !is_held {
-                let _ = fs::remove_file(journal_files::path_of(&self.directory(), *number));
-            }
-            is_held
-        });
+    /// Removes what nobody holds. Without the lock: it may be much, and the writer needs that.
+    fn remove_unheld(&self, mut state: MutexGuard<'_, State>) {
+        let unheld = state.drop_unheld();
+        drop(state);
+        for number in unheld {
+            let _ = fs::remove_file(journal_files::path_of(&self.directory(), number));
+        }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut state = self.keeping.state();
-        state.holders.retain(|holder| holder.id != self.id);
-        self.keeping.remove_unheld(&mut state);
+        state.holders.retain(|holder| holder.id != self.id || holder.stays);
+        self.keeping.remove_unheld(state);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 //! - Safety around sled: `open`, `disk`, `watermarks`, `integrity_scan`, `touched`. Each step names the fault that it
 //!   closes.
 //! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
-//! - Backups: `keeping` (files of the journal that are kept for them), `backup`.
+//! - Backups: `keeping` (files of the journal that are kept for them), `lineage`, `set_names`, `backup`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
 //!   `lookalikes`, `channel_tokens`, `invites`, `sessions`, `mqtt_sessions`.
 //! - Rows that maintenance finds and removes: `tail` (retention), `due` (expiry, ended streams), `erasures` (deleted
@@ -46,6 +46,7 @@ mod journal_files;
 mod keeping;
 mod keys;
 mod latest_events;
+mod lineage;
 mod lookalikes;
 mod mqtt_cursors;
 mod mqtt_sessions;
@@ -61,6 +62,7 @@ mod replay;
 mod rows;
 mod scan;
 mod sessions;
+mod set_names;
 mod sizes;
 mod tail;
 mod tenant_events;
@@ -74,8 +76,8 @@ mod watermarks;
 pub use activity::{Activity, Due};
 pub use answers::NewAnswer;
 pub use backup::{
-    Archive, BackupProblem, BackupSet, FAILED as BACKUP_FAILED, LINEAGE_SETTING, Lineage, Manifest, Reached, Restored,
-    Tar, Target, Until, restore, take, unpack, verify,
+    Archive, BackupProblem, BackupSet, FAILED as BACKUP_FAILED, Manifest, Reached, Restored, Tar, Target, Until,
+    restore, take, unpack, verify,
 };
 pub use codec::Answered;
 pub use committer::{Committer, Durable};
@@ -89,6 +91,7 @@ pub use history::{History, HistoryQuery, Page};
 pub use integrity_scan::OPENING_THREAD;
 pub use keeping::Serving;
 pub use latest_events::LatestEvents;
+pub use lineage::{LINEAGE_SETTING, Lineage};
 pub use lookalikes::NameIndexing;
 pub use mqtt_cursors::{Behind, MqttCursor, MqttCursors};
 pub use mqtt_sessions::{LeavingEvent, MAX_QUEUED, MAX_QUEUED_BYTES, MqttNeeds, MqttReplay, Queued};

@@ -24,6 +24,7 @@ use super::overlay::{Overlay, Write};
 use super::progress::Progress;
 use super::readers::Readers;
 use super::rows::Rows;
+use super::set_names::is_backup;
 use super::watermarks::{CheckpointWatermark, CommitWatermark};
 use super::{codec, keys};
 use crate::domain::{Epoch, Position};
@@ -72,6 +73,9 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         error if is_full(&error) => OpenError::Full(path.to_owned()),
         error => OpenError::Directory(path.to_owned(), error),
     };
+    if !path.join("conf").exists() && is_backup(path) {
+        return Err(OpenError::Backup(path.to_owned()));
+    }
     // The directory holds password hashes, keys and all data, so only the server's own user may read it.
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(directory)?;
 

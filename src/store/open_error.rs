@@ -15,6 +15,8 @@ pub enum OpenError {
     InUse(PathBuf),
     /// It is a copy that was made while a Broker had the original open, so that its files are of different moments.
     Copied(PathBuf),
+    /// It is a backup, or an archive of backups.
+    Backup(PathBuf),
     /// Another program wrote it, or an older Broker.
     Foreign(PathBuf),
     /// The files differ from the bytes that were written.
@@ -44,6 +46,9 @@ impl std::fmt::Display for OpenError {
                  open, remove {0}/open)",
                 path.display()
             ),
+            Self::Backup(path) => {
+                write!(f, "{} is a backup, and no database: restore it with `broker restore`", path.display())
+            }
             Self::Foreign(path) => write!(
                 f,
                 "the database in {} was not made by this Broker (Broker 15's cannot be read), or its file conf is damaged; \

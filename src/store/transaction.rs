@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::activity::Due;
 use super::committer::{Committer, Durable};
+use super::lineage::{LINEAGE_SETTING, Lineage};
 use super::mqtt_cursors::CursorChange;
 use super::overlay::Write;
 use super::progress::Progress;
@@ -292,10 +293,15 @@ impl Transaction<'_> {
         if !self.pending.is_empty() && self.notes_time {
             self.keep_time();
         }
+        // In the first commit, so that no archive takes one course of commits for the other, whenever the server is killed.
+        let begins_course = !self.pending.is_empty() && self.committer.store.is_new_course();
+        if begins_course {
+            self.put_setting(LINEAGE_SETTING, Lineage::draw().0.to_be_bytes().to_vec());
+        }
         if !self.pending.is_empty() && self.events.is_empty() {
             self.put(keys::setting(keys::MADE_AT_SETTING), codec::encode_moment(self.now).to_vec());
         }
-        let Self { committer, pending, events, head, users, due, cursors, .. } = self;
+        let Self { committer, now, pending, events, head, users, due, cursors, .. } = self;
         let durable = Durable { events, head, store: committer.store.clone() };
         if pending.is_empty() {
             return Ok(durable);
@@ -303,7 +309,7 @@ impl Transaction<'_> {
         // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may
         // give one twice).
         let progress = Progress { head, commits: committer.commits + 1 };
-        let synced_in = committer.journal.append(progress, pending.iter())?;
+        let synced_in = committer.journal.append(progress, now, pending.iter())?;
         committer.store.metrics.journal_sync.observe_duration(synced_in);
         committer.store.metrics.journal_waiting_bytes.set(committer.journal.bytes());
         committer.store.overlay.apply(pending, progress);
@@ -314,6 +320,9 @@ impl Transaction<'_> {
         committer.store.activity.add_due(due);
         committer.store.mqtt_cursors.apply(cursors);
         committer.commits = progress.commits;
+        if begins_course {
+            committer.store.goes_its_course();
+        }
         committer.is_epoch_kept |= !durable.events.is_empty();
         committer.commit_watermark.note(progress.commits);
         Ok(durable)

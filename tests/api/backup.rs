@@ -164,6 +164,12 @@ async fn a_backup_goes_through_a_pipe_too_and_is_verified_before_it_is_needed() 
     assert!(said.contains("whole, position 0000000000000001 ") && said.contains(", 1 users"), "{said}");
     let again = restored(&directory.join("backup.tar")).await;
     assert_eq!(seen(&again.client().sign_in("alice").await).await[0].1, json!("hello"));
+    // As a shell makes one of `<(zstd -d backup.zst)`.
+    let mut unpacking = Command::new("sh");
+    unpacking.args(["-c", "mkfifo unpacking; cat backup.tar > unpacking &"]).current_dir(directory);
+    assert!(unpacking.status().unwrap().success());
+    let said = ran(directory, &["verify", "unpacking"]).await;
+    assert!(said.contains("whole, position 0000000000000001 "), "{said}");
     // Nothing is written over, and what is none is named.
     let of_server: Vec<_> = of_server.iter().map(String::as_str).collect();
     std::fs::create_dir(directory.join("there")).unwrap();
@@ -171,6 +177,11 @@ async fn a_backup_goes_through_a_pipe_too_and_is_verified_before_it_is_needed() 
     refused(directory, &["restore", "backup.tar", "--db=db"], "db exists").await;
     refused(directory, &["restore", "there", "--db=new"], "is no backup").await;
     refused(directory, &["verify", "nowhere"], "nowhere: ").await;
+    backed_up(&server, "monday").await;
+    refused(directory, &["--db=monday", "--port=0"], "monday is a backup, and no database").await;
+    std::fs::create_dir(directory.join("archive")).unwrap();
+    std::fs::rename(directory.join("monday"), directory.join("archive/0000001790000000-0123abcd")).unwrap();
+    refused(directory, &["--db=archive", "--port=0"], "archive is a backup, and no database").await;
     let wrong = std::fs::write(directory.join("wrong"), "wrong-token-0123456789").map(|()| "--admin_token_file=wrong");
     refused(directory, &["backup", "--to=x", of_server[0], wrong.unwrap()], "admin_token is incorrect").await;
     refused(directory, &["backup", "--to=x", "--url=http://127.0.0.1:1", of_server[1]], "cannot be reached").await;

@@ -345,9 +345,17 @@ async fn after_a_pause_of_years_nothing_expires_before_the_servers_were_asked() 
     follows(&alice, -400 * DAY).await;
     let kept = json!({ "event": "kept", "data": 1, "expires_in": 30 * 24 * 3600 });
     alice.insert_raw(kept.to_string()).await.ok();
-    let server = start_again(server, &[&flag]).await;
+    let server = start_again(server, &[&flag, "--archive=archive"]).await;
     let alice = alice_of(&server);
     follows(&alice, -400 * DAY).await;
+    // Nor is a set of the archive begun before.
+    let begun_at = until("a set", async || {
+        let names = server.directory().join("archive").read_dir().ok()?.flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.split_once('-')?.0.parse::<u64>().ok()).next()
+    })
+    .await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert!(begun_at / 1000 < now - 399 * DAY as u64, "{begun_at} is no time of the servers");
     let latest = alice.get("/events").await.ok().json();
     assert!(latest.as_array().unwrap().iter().any(|event| event["event"] == "kept"), "{latest}");
 }

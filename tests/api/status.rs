@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{RawStream, TestServer, insert_large, until};
+use crate::support::{RawStream, Scrape, TestServer, insert_large, until};
 use crate::tls::Secure;
 
 async fn status(client: &crate::support::Client) -> Value {
@@ -31,6 +31,28 @@ async fn an_operator_is_told_of_versions_streams_tenants_store_and_clock() {
     assert_eq!(seen["writer"]["waiting_changes"], 0);
     assert!(seen["connections"]["open"].as_u64().unwrap() >= 4, "{seen}");
     assert!(seen["uptime_seconds"].as_u64().unwrap() < 600, "{seen}");
+}
+
+#[tokio::test]
+async fn metrics_tell_the_same() {
+    let server = TestServer::start_with(&["--metrics_port=0"]).await;
+    let (alice, eve) = (server.user("alice", "acme").await, server.user("eve", "other").await);
+    let (_first, _second) = (alice.stream().await, eve.stream().await);
+    let _socket = eve.socket(json!({})).await;
+    let (seen, scrape) = (status(&server.client()).await, Scrape::of(&server).await);
+    for (transport, count) in seen["streams"]["by_transport"].as_object().unwrap() {
+        assert_eq!(count.as_f64().unwrap(), scrape.value(&format!("broker_streams{{transport=\"{transport}\"}}")));
+    }
+    assert_eq!((seen["streams"]["open"].as_f64(), scrape.sum("broker_streams")), (Some(3.0), 3.0));
+    for (figure, series) in [
+        (&seen["streams"]["catching_up"], "broker_streams_catching_up"),
+        (&seen["store"]["journal_bytes"], "broker_store_bytes{file=\"journal\"}"),
+        (&seen["store"]["kept_bytes"], "broker_store_bytes{file=\"kept\"}"),
+        (&seen["store"]["reserve_bytes"], "broker_store_bytes{file=\"reserve\"}"),
+        (&seen["writer"]["waiting_changes"], "broker_writer_queue_changes"),
+    ] {
+        assert_eq!(figure.as_f64().unwrap(), scrape.value(series), "{series}");
+    }
 }
 
 #[tokio::test]

@@ -3,18 +3,20 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::records::range_of;
-use super::set::{BackupSet, LOCK, is_unfinished, name_of_journal, sort};
+use super::set::{BackupSet, sort};
 use super::take::take;
-use super::target::{InDirectory, write_file};
-use super::{BackupProblem, Lineage, Manifest};
+use super::target::{InDirectory, sync_parent, write_file};
+use super::{BackupProblem, Manifest};
 use crate::domain::Timestamp;
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::disk::Directory;
 use crate::store::keeping::{Hold, Serving};
+use crate::store::lineage::Lineage;
+use crate::store::set_names::{LOCK, is_named, is_unfinished, name_of_journal};
 
 /// How long the writer may take to begin a new file.
 const WRITER_WITHIN: Duration = Duration::from_secs(60);
@@ -25,6 +27,8 @@ pub struct Archive {
     hold: Hold,
     /// The set that grows: where it is, and its last commit.
     growing: Option<(PathBuf, u64)>,
+    /// When a set could not be made, if that was the last try.
+    failed_at: Option<Instant>,
     /// The end of the lock is the end of this.
     _lock: File,
 }
@@ -37,26 +41,32 @@ impl Archive {
     /// [`BackupProblem`].
     pub fn open(root: &Path, store: &Store, lineage: Option<Lineage>) -> Result<Self, BackupProblem> {
         let failed = BackupProblem::of_file(root);
-        fs::create_dir_all(root).map_err(&failed)?;
+        fs::create_dir_all(root).and_then(|()| sync_parent(root)).map_err(&failed)?;
         let lock = File::options().create(true).truncate(false).write(true).open(root.join(LOCK)).map_err(&failed)?;
         lock.try_lock().map_err(|error| failed(io::Error::other(format!("another server uses it ({error})"))))?;
-        for entry in fs::read_dir(root).map_err(&failed)? {
-            let path = entry.map_err(&failed)?.path();
-            if is_unfinished(&path) {
-                fs::remove_dir_all(&path).map_err(BackupProblem::of_file(&path))?;
-            }
-        }
+        remove_unfinished(root)?;
         let hold = store.keeping.hold_all().map_err(BackupProblem::of_file(store.path()))?;
-        let mut archive = Self { root: root.to_owned(), hold, growing: None, _lock: lock };
-        let newest = archive.sets()?.into_iter().rev().find_map(|set| {
-            let is_ours = lineage.is_some_and(|lineage| set.manifest.lineage == lineage.to_string());
-            is_ours.then(|| (set.path().to_owned(), set.last()))
-        });
+        let mut archive = Self { root: root.to_owned(), hold, growing: None, failed_at: None, _lock: lock };
+        let sets = archive.sets()?;
+        let is_ours = |set: &BackupSet| lineage.is_some_and(|lineage| set.manifest.lineage == lineage.to_string());
+        let newest = sets.iter().rposition(is_ours);
+        let is_behind = newest.is_some_and(|newest| newest + 1 < sets.len());
+        let newest = newest.and_then(|newest| sets.get(newest)).map(|set| (set.path().to_owned(), set.last()));
+        drop(sets);
         let (there, archived) = (store.opened_at(), newest.as_ref().map_or(0, |(_, last)| *last));
+        if newest.is_none() && lineage.is_some() {
+            tracing::warn!(archive = %root.display(), "the archive has no set of this database: a new one is begun");
+        }
         if archived > there {
             tracing::error!(
                 "the archive goes to commit {archived}, and the database only to {there}: a new set is begun"
             );
+        }
+        if is_behind {
+            tracing::warn!("the archive has newer sets, of a database that was restored: a new set is begun");
+        }
+        if archived > there || is_behind {
+            // What goes on from here is the newest, and so has a course of its own.
             store.begins_a_course();
             return Ok(archive);
         }
@@ -70,14 +80,14 @@ impl Archive {
         let mut sets = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();
-            match path.is_dir().then(|| BackupSet::open(&path)) {
+            match is_named(&path).then(|| BackupSet::open(&path)) {
                 Some(Ok(set)) => sets.push(set),
                 Some(Err(BackupProblem::Unfinished(_))) | None => {}
                 // A set that cannot be read is none to go on with, and its operator should look at it.
                 Some(Err(why)) => tracing::error!(%why, set = %path.display(), "a set of the archive cannot be used"),
             }
         }
-        sort(&mut sets, |set| &set.manifest);
+        sort(&mut sets, |set| (&set.manifest, set.path()));
         Ok(sets)
     }
 
@@ -86,12 +96,40 @@ impl Archive {
         self.growing.is_none()
     }
 
-    /// When the newest set was begun, in milliseconds since the Unix epoch.
+    /// When the set that grows was begun, in milliseconds since the Unix epoch; `None` if another one must be begun.
     ///
     /// # Errors
     /// [`BackupProblem`].
-    pub fn newest_since(&self) -> Result<Option<u64>, BackupProblem> {
-        self.growing.as_ref().map(|(path, _)| Manifest::read(path).map(|manifest| manifest.taken_at)).transpose()
+    pub fn newest_since(&mut self) -> Result<Option<u64>, BackupProblem> {
+        Ok(self.look_at_growing()?.map(|manifest| manifest.taken_at))
+    }
+
+    /// The set that grows, as it is on the disk. If it is gone, or nobody could restore it, there is none. A disk that is gone is an error,
+    /// which may pass.
+    fn look_at_growing(&mut self) -> Result<Option<Manifest>, BackupProblem> {
+        let Some((set, _)) = &self.growing else { return Ok(None) };
+        match Manifest::read(set) {
+            Err(why) if why.stays() && self.root.join(LOCK).exists() => {
+                tracing::error!(%why, "the set that grows cannot be used any more: a new set is begun");
+                self.growing = None;
+                Ok(None)
+            }
+            manifest => manifest.map(Some),
+        }
+    }
+
+    /// Whether nothing was committed since the set that grows was whole: another one would be the same.
+    ///
+    /// # Errors
+    /// [`BackupProblem`].
+    pub fn is_all_in_its_base(&mut self) -> Result<bool, BackupProblem> {
+        let manifest = self.look_at_growing()?;
+        Ok(manifest.zip(self.growing.as_ref()).is_some_and(|(manifest, (_, last))| manifest.end.commit == *last))
+    }
+
+    /// Whether a set could not be made in the last so much time.
+    pub fn has_failed_within(&self, time: Duration) -> bool {
+        self.failed_at.is_some_and(|at| at.elapsed() < time)
     }
 
     /// Begins a new set, by a backup of everything. What is closed meanwhile is still added to the set before it.
@@ -106,24 +144,39 @@ impl Archive {
         server: &dyn Serving,
     ) -> Result<Manifest, BackupProblem> {
         if self.hold.has_given_up() {
-            // The disk was nearly full, and has room again.
-            self.hold = store.keeping.hold();
             self.growing = None;
         }
+        if self.growing.is_none() {
+            // What was closed before the new set has nowhere to go. Or the disk was nearly full, and has room again.
+            self.hold = store.keeping.hold_on();
+        }
         let name = format!("{:016}-{:08x}", now.as_millis(), u32::from_be_bytes(crate::random::bytes()));
-        let unfinished = self.root.join(format!("{name}.unfinished"));
-        let mut target = InDirectory::create(&unfinished)?;
-        let taken = take(store, lineage, now, &mut target, server).and_then(|manifest| {
-            write_file(&unfinished.join(LOCK), &mut io::empty())?;
-            Ok(manifest)
-        });
-        let manifest = taken.inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))?;
+        let (set, unfinished) = (self.root.join(&name), self.root.join(format!("{name}.unfinished")));
+        let made = self.make_set(&unfinished, &set, |target| take(store, lineage, now, target, server));
+        self.failed_at = made.is_err().then(Instant::now);
+        made.inspect_err(|_| {
+            drop(fs::remove_dir_all(&unfinished));
+            if self.growing.is_none() {
+                // There is nothing that it could be added to.
+                self.hold.release_before(u64::MAX);
+            }
+        })
+    }
+
+    fn make_set(
+        &mut self,
+        unfinished: &Path,
+        set: &Path,
+        take: impl FnOnce(&mut InDirectory) -> Result<Manifest, BackupProblem>,
+    ) -> Result<Manifest, BackupProblem> {
+        let manifest = take(&mut InDirectory::create(unfinished)?)?;
+        write_file(&unfinished.join(LOCK), &mut io::empty())?;
         // What the new set already has goes to the one before, so that no commit lies between them.
         self.add_closed(Some(manifest.end.commit))?;
-        let set = self.root.join(name);
-        fs::rename(&unfinished, &set).map_err(BackupProblem::of_file(&set))?;
+        fs::rename(unfinished, set).map_err(BackupProblem::of_file(set))?;
+        // At once: it is the one that a restore finds.
+        self.growing = Some((set.to_owned(), manifest.end.commit));
         self.sync_root()?;
-        self.growing = Some((set, manifest.end.commit));
         Ok(manifest)
     }
 
@@ -133,8 +186,10 @@ impl Archive {
     /// [`BackupProblem`].
     pub fn catch_up(&mut self, server: &dyn Serving) -> Result<(), BackupProblem> {
         if !self.hold.has_given_up() {
-            self.hold.close_file(WRITER_WITHIN, server)?;
+            let closed = self.hold.close_file(WRITER_WITHIN, server);
+            // In any case: it makes room.
             self.add_closed(None)?;
+            closed?;
         }
         if self.hold.has_given_up() {
             self.growing = None;
@@ -146,7 +201,15 @@ impl Archive {
     /// Archives closed files, all or those up to a commit, and gives them back.
     fn add_closed(&mut self, up_to: Option<u64>) -> Result<(), BackupProblem> {
         for (number, path) in self.hold.files() {
-            let range = range_of(&path)?;
+            let range = match range_of(&path) {
+                // What passes is tried again.
+                Err(why) if why.stays() => {
+                    tracing::error!(%why, "a file of the journal cannot be archived: a new set is begun");
+                    self.growing = None;
+                    None
+                }
+                range => range?,
+            };
             if let Some((first, last)) = range {
                 if up_to.is_some_and(|up_to| last.commits > up_to) {
                     return Ok(());
@@ -159,6 +222,7 @@ impl Archive {
     }
 
     fn add(&mut self, path: &Path, first: u64, last: u64) -> Result<(), BackupProblem> {
+        self.look_at_growing()?;
         let Some((set, archived)) = &mut self.growing else { return Ok(()) };
         if last <= *archived {
             return Ok(());
@@ -198,24 +262,40 @@ impl Archive {
     /// # Errors
     /// [`BackupProblem`].
     pub fn forget(&self, keep: Duration, now: Timestamp) -> Result<(), BackupProblem> {
-        let since: Vec<_> = self.sets()?.iter().map(|set| (set.path().to_owned(), set.manifest.taken_at)).collect();
+        remove_unfinished(&self.root)?;
+        let since: Vec<_> = self.sets()?.iter().map(|set| (set.path().to_owned(), set.manifest.end_at)).collect();
         let oldest = now.as_millis().saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
         for (set, next) in since.iter().zip(since.iter().skip(1)) {
-            // Until the next one was taken, this one is what restores.
+            // Until the next one was whole, this one is what restores. A clock that was ahead is no reason to keep those before it.
             if next.1 > oldest {
-                break;
+                continue;
             }
             if self.growing.as_ref().is_some_and(|(growing, _)| *growing == set.0) {
                 continue;
             }
-            let Ok(lock) = File::open(set.0.join(LOCK)) else { continue };
+            // For writing too: on NFS, such a lock needs it.
+            let Ok(lock) = File::options().read(true).write(true).open(set.0.join(LOCK)) else { continue };
             if lock.try_lock().is_ok() {
-                // Without the manifest it is none any more, so that a removal that is cut off leaves no half of it.
-                let manifest = set.0.join(super::manifest::MANIFEST);
-                fs::remove_file(&manifest).map_err(BackupProblem::of_file(&manifest))?;
-                fs::remove_dir_all(&set.0).map_err(BackupProblem::of_file(&set.0))?;
+                // Under this name it is none any more, so that a removal that is cut off leaves no half of it.
+                let unfinished = set.0.with_extension("unfinished");
+                fs::rename(&set.0, &unfinished).map_err(BackupProblem::of_file(&set.0))?;
+                self.sync_root()?;
+                drop(lock);
+                fs::remove_dir_all(&unfinished).map_err(BackupProblem::of_file(&unfinished))?;
             }
         }
         Ok(())
     }
+}
+
+/// Removes what was begun and cut off, or was being removed.
+fn remove_unfinished(root: &Path) -> Result<(), BackupProblem> {
+    let failed = BackupProblem::of_file(root);
+    for entry in fs::read_dir(root).map_err(&failed)? {
+        let path = entry.map_err(&failed)?.path();
+        if is_unfinished(&path) {
+            fs::remove_dir_all(&path).map_err(BackupProblem::of_file(&path))?;
+        }
+    }
+    Ok(())
 }

@@ -6,36 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::BackupProblem;
 use crate::domain::{Position, Timestamp};
+use crate::store::lineage::Lineage;
 use crate::store::open_error::FORMAT;
 use crate::store::progress::Progress;
+use crate::store::set_names::MANIFEST;
 
-/// The file that makes files a backup.
-pub const MANIFEST: &str = "manifest.json";
 /// The version of the layout of a set.
 const LAYOUT: u32 = 1;
-
-/// A course of commits. A database draws another one when it is restored, since its further commits have nothing to do with those
-/// that followed before, although they have the same numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lineage(pub u64);
-
-impl Lineage {
-    /// A new one.
-    pub fn draw() -> Self {
-        Self(u64::from_be_bytes(crate::random::bytes()))
-    }
-
-    /// The lineage in the setting of a database.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().map(u64::from_be_bytes).map(Self).ok()
-    }
-}
-
-impl std::fmt::Display for Lineage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
 
 /// How far something reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +63,8 @@ pub struct Manifest {
     pub base: Reached,
     /// With the journal up to here, it is the database as it was.
     pub end: Reached,
+    /// By when every commit up to the end had been made, in milliseconds since the Unix epoch.
+    pub end_at: u64,
     /// The epochs that were given out by then.
     pub epochs: Vec<u32>,
     /// The files.
@@ -103,6 +82,7 @@ impl Manifest {
             taken_at: taken_at.as_millis(),
             base: base.into(),
             end: base.into(),
+            end_at: taken_at.as_millis(),
             epochs,
             files: Vec::new(),
         }

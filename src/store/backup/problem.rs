@@ -24,6 +24,8 @@ pub enum BackupProblem {
     OutOfReach(String),
     /// There is something already at the place where something new would go.
     Exists(PathBuf),
+    /// A database cannot be put there, since a file system is mounted there.
+    MountPoint(PathBuf),
     /// The restored database cannot be opened.
     Opening(OpenError),
 }
@@ -33,6 +35,15 @@ impl BackupProblem {
     pub fn of_file(path: &Path) -> impl Fn(io::Error) -> Self {
         let name = path.display().to_string();
         move |error| Self::File(name.clone(), error)
+    }
+
+    /// Whether it is so whenever one looks: something is gone, or is not as it was written.
+    pub fn stays(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::Unfinished(_) | Self::TooNew(_) => true,
+            Self::File(_, why) => matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof),
+            _ => false,
+        }
     }
 
     /// A file that is not as it was written.
@@ -65,6 +76,11 @@ impl fmt::Display for BackupProblem {
             Self::Exists(path) => {
                 write!(f, "{} exists: move it away first, since nothing is written over", path.display())
             }
+            Self::MountPoint(path) => write!(
+                f,
+                "a file system is mounted at {0}, which nothing can be renamed to: restore to {0}/db, and start Broker with that",
+                path.display()
+            ),
             Self::Opening(why) => write!(f, "the restored database cannot be opened: {why}"),
         }
     }

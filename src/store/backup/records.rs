@@ -5,9 +5,10 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::BackupProblem;
+use crate::domain::{Position, Timestamp};
 use crate::store::progress::Progress;
-use crate::store::record;
 use crate::store::sizes::{HEAD_BYTES, MAX_RECORD_BYTES};
+use crate::store::{codec, keys, record};
 
 /// The records of a file, in order. Every byte of it must belong to one.
 pub struct Records {
@@ -63,4 +64,16 @@ pub fn range_of(path: &Path) -> Result<Option<(u64, Progress)>, BackupProblem> {
         }
     }
     Ok(range)
+}
+
+/// When a commit was made, as its new events tell, or itself if it has none.
+pub fn made_at(body: &[u8], before: Position) -> Option<Timestamp> {
+    let (mut made_at, setting) = (None, keys::setting(keys::MADE_AT_SETTING));
+    record::read_body(body, &mut |key, value| {
+        let is_new = key.starts_with(b"e") && keys::position(key).is_some_and(|position| position > before);
+        let tells = is_new || key == setting;
+        let moment = value.filter(|_| tells).and_then(|value| codec::decode_moment(value.get(..8)?).ok());
+        made_at = made_at.max(moment);
+    });
+    made_at
 }

@@ -1,16 +1,20 @@
 //! Restoring: the base into sled, the journal over it, and then the changes that a restored database needs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::records::Records;
+use super::records::{Records, made_at};
 use super::set::{BackupSet, Until};
-use super::{BackupProblem, LINEAGE_SETTING, Lineage, Manifest, base};
-use crate::domain::{EventId, Generation, Position, Timestamp, User};
+use super::target::sync_parent;
+use super::{BackupProblem, Manifest, base};
+use crate::domain::{Epoch, EventId, Generation, Position, Timestamp, User};
 use crate::error::Error;
+use crate::store::lineage::{LINEAGE_SETTING, Lineage};
 use crate::store::open::{FORMAT_SETTING, open_sled, sync_names};
 use crate::store::progress::Progress;
 use crate::store::{Committer, OpenError, Store, Users, codec, keys, record};
@@ -54,10 +58,14 @@ pub struct Restored {
 /// [`BackupProblem`]. Then there is no database.
 pub fn restore(set: &BackupSet, database: &Path, until: Until, now: Timestamp) -> Result<Restored, BackupProblem> {
     // Without a slash at its end, behind which another name would be a place within it.
-    let database = &database.components().collect::<PathBuf>();
+    let database = &database.canonicalize().unwrap_or_else(|_| database.components().collect());
     match fs::read_dir(database).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => {}
         Ok(false) => return Err(BackupProblem::Exists(database.to_owned())),
+        // Nothing can take its place, as that of another directory.
+        Ok(true) if is_mount_point(database).map_err(BackupProblem::of_file(database))? => {
+            return Err(BackupProblem::MountPoint(database.to_owned()));
+        }
+        Ok(true) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(BackupProblem::of_file(database)(error)),
     }
@@ -66,18 +74,22 @@ pub fn restore(set: &BackupSet, database: &Path, until: Until, now: Timestamp) -
     let unfinished = PathBuf::from(name);
     // What an earlier try has left.
     remove(&unfinished)?;
+    until.check(&set.manifest)?;
     set.check_files()?;
     let restored = fill(set, &unfinished, until, now).and_then(|restored| {
-        let placed = fs::rename(&unfinished, database).and_then(|()| {
-            let parent = database.canonicalize()?;
-            parent.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
-        });
+        let placed = fs::rename(&unfinished, database).and_then(|()| sync_parent(database));
         placed.map(|()| restored).map_err(BackupProblem::of_file(database))
     });
     if restored.is_err() {
         let _ = remove(&unfinished);
     }
     restored
+}
+
+/// Whether an existing directory is on another file system than the one that it is in.
+fn is_mount_point(directory: &Path) -> io::Result<bool> {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    directory.parent().map_or(Ok(true), |parent| Ok(device(parent)? != device(directory)?))
 }
 
 /// Restores a set into a directory that is removed afterwards, and reads every row of it.
@@ -121,6 +133,12 @@ fn fill(set: &BackupSet, path: &Path, until: Until, now: Timestamp) -> Result<Re
             }
         }
         let replayed = sled.replay(&set.manifest, &files, until, &mut known)?;
+        // Commits that were made by this moment may be among them.
+        if let (Until::Time(_), true, Some((first, last))) = (until, replayed.is_end, set.lacks) {
+            let why =
+                format!("the archive lacks the commits {first} to {last}: name the position of an event before them");
+            return Err(BackupProblem::OutOfReach(why));
+        }
         sled.finish(set.manifest.format, replayed.progress)?;
         replayed
     };
@@ -227,10 +245,7 @@ impl Filling {
             }
         }
         if reached.commits < manifest.end.commit {
-            let begins = manifest.end.position;
-            return Err(BackupProblem::OutOfReach(format!(
-                "this backup can be restored from position {begins:016} on"
-            )));
+            return Err(BackupProblem::Damaged(format!("the commits after {} are missing", reached.commits)));
         }
         if let Until::Position(position) | Until::Event(EventId { position, .. }) = until
             && reached.head < position
@@ -266,23 +281,14 @@ fn note_epoch(key: &[u8], value: Option<&[u8]>, known: &mut Vec<u32>) {
     }
 }
 
-/// When a commit was made, as its new events tell, or itself if it has none.
-fn made_at(body: &[u8], before: Position) -> Option<Timestamp> {
-    let (mut made_at, setting) = (None, keys::setting(keys::MADE_AT_SETTING));
-    record::read_body(body, &mut |key, value| {
-        let is_new = key.starts_with(b"e") && keys::position(key).is_some_and(|position| position > before);
-        let tells = is_new || key == setting;
-        let moment = value.filter(|_| tells).and_then(|value| codec::decode_moment(value.get(..8)?).ok());
-        made_at = made_at.max(moment);
-    });
-    made_at
-}
-
 /// Ends all sign-ins, and drops whatever else may have been used since the backup. Returns how many users there are.
 fn renew(store: &Store, committer: &mut Committer, known: &[u32], now: Timestamp) -> Result<u64, BackupProblem> {
+    // With those that an earlier restore has spent.
+    let before = store.setting(keys::SPENT_EPOCHS_SETTING)?.map(|spent| codec::decode_epochs(&spent));
     let mut transaction = committer.begin(now)?;
     transaction.put_setting(LINEAGE_SETTING, Lineage::draw().0.to_be_bytes().to_vec());
-    let spent: Vec<u8> = known.iter().flat_map(|epoch| epoch.to_be_bytes()).collect();
+    let all: BTreeSet<u32> = known.iter().copied().chain(before.into_iter().flatten().map(Epoch::get)).collect();
+    let spent: Vec<u8> = all.iter().flat_map(|epoch| epoch.to_be_bytes()).collect();
     transaction.put_setting(keys::SPENT_EPOCHS_SETTING, spent);
     drop(transaction.commit()?.reveal());
 

@@ -2,32 +2,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::records::Records;
 use super::target::listed;
 use super::{BackupProblem, Manifest, base};
 use crate::domain::{Epoch, EventId, Position, Timestamp};
+use crate::store::set_names::{LOCK, MANIFEST, begun_at, is_named, name_of_journal, range_in};
 use crate::store::{keys, record};
-
-/// The file that whoever reads a set locks, so that the archive does not remove it meanwhile.
-pub const LOCK: &str = "lock";
-
-/// Whether a path is that of something that is being made.
-pub fn is_unfinished(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "unfinished")
-}
-
-/// The name of a file of the journal in a set, by its first and last commit.
-pub fn name_of_journal(first: u64, last: u64) -> String {
-    format!("journal.{first:016}-{last:016}")
-}
-
-/// The first and last commit in such a name.
-fn range_in(name: &str) -> Option<(u64, u64)> {
-    let (first, last) = name.strip_prefix("journal.")?.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()?))
-}
 
 /// Up to where a set is restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,23 +30,45 @@ impl Until {
         match self {
             Self::Newest => true,
             Self::Position(position) | Self::Event(EventId { position, .. }) => manifest.end.position <= position.get(),
-            Self::Time(time) => manifest.taken_at <= time.as_millis(),
+            Self::Time(time) => manifest.end_at <= time.as_millis(),
         }
+    }
+
+    /// Checks that a set can be restored up to this: it was fuzzy before its end.
+    pub(super) fn check(self, manifest: &Manifest) -> Result<(), BackupProblem> {
+        if self.is_reached_by(manifest) {
+            return Ok(());
+        }
+        let since = Timestamp::from_millis(manifest.end_at).to_rfc_3339().unwrap_or_default();
+        let begins = manifest.end.position;
+        let why = format!("the backup can be restored from position {begins:016} on, and from the moment {since} on");
+        Err(BackupProblem::OutOfReach(why))
     }
 }
 
 /// Puts sets in order, the oldest first. A clock that was wrong for a while puts none in a wrong place among those of its course of
-/// commits, nor another course before the one that it follows.
-pub fn sort<T>(sets: &mut [T], manifest: impl Fn(&T) -> &Manifest) {
+/// commits, nor another course before the one that it follows. Of several that end with the same commit, the one that went on is the last.
+pub fn sort<T>(sets: &mut [T], of: impl Fn(&T) -> (&Manifest, &Path)) {
     let mut began: HashMap<String, u64> = HashMap::new();
     for set in &*sets {
-        let Manifest { lineage, taken_at, .. } = manifest(set);
+        let Manifest { lineage, taken_at, .. } = of(set).0;
         began.entry(lineage.clone()).and_modify(|first| *first = (*first).min(*taken_at)).or_insert(*taken_at);
     }
-    sets.sort_by_key(|set| {
-        let Manifest { lineage, end, .. } = manifest(set);
-        (began.get(lineage).copied(), lineage.clone(), end.commit)
+    sets.sort_by_cached_key(|set| {
+        let (Manifest { lineage, taken_at, end, .. }, path) = of(set);
+        let last = journal_in(path).ok().and_then(|journal| journal.iter().map(|(_, last)| *last).max());
+        (began.get(lineage).copied(), lineage.clone(), end.commit, last, *taken_at, path.to_owned())
     });
+}
+
+/// The files of the journal in a set, by their first and last commit.
+fn journal_in(set: &Path) -> io::Result<Vec<(u64, u64)>> {
+    let mut journal = Vec::new();
+    for entry in fs::read_dir(set)? {
+        journal.extend(entry?.file_name().to_str().and_then(range_in));
+    }
+    journal.sort_unstable();
+    Ok(journal)
 }
 
 /// A set on disk, which nobody removes while this exists.
@@ -73,52 +78,82 @@ pub struct BackupSet {
     pub manifest: Manifest,
     /// The files of the journal by their first and last commit, in order.
     journal: Vec<(u64, u64)>,
+    /// The commits between it and the next one of the same course, if there are any.
+    pub(super) lacks: Option<(u64, u64)>,
     _lock: Option<File>,
 }
 
 impl BackupSet {
+    /// The sets of an archive, or the one set.
+    ///
+    /// # Errors
+    /// [`BackupProblem`].
+    pub fn all(path: &Path) -> Result<Vec<PathBuf>, BackupProblem> {
+        let failed = BackupProblem::of_file(path);
+        let mut all = Vec::new();
+        if !path.join(MANIFEST).exists() {
+            for entry in fs::read_dir(path).map_err(&failed)? {
+                all.push(entry.map_err(&failed)?.path());
+            }
+            all.retain(|set| is_named(set));
+            all.sort();
+        }
+        Ok(if all.is_empty() { vec![path.to_owned()] } else { all })
+    }
+
     /// Opens a set, or the set of an archive with which one gets there: the newest one that does not go beyond.
     ///
     /// # Errors
     /// [`BackupProblem`].
     pub fn find(path: &Path, until: Until) -> Result<Self, BackupProblem> {
-        if path.join(super::manifest::MANIFEST).exists() {
+        if path.join(MANIFEST).exists() {
             return Self::open(path);
         }
         let failed = BackupProblem::of_file(path);
-        let mut found: Vec<(Manifest, PathBuf)> = Vec::new();
+        let (mut found, mut bare): (Vec<(Manifest, PathBuf)>, Vec<PathBuf>) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(path).map_err(&failed)? {
             let set = entry.map_err(&failed)?.path();
-            if is_unfinished(&set) {
+            // Nothing else belongs there.
+            if !is_named(&set) {
                 continue;
             }
             match Manifest::read(&set) {
                 Ok(manifest) => found.push((manifest, set)),
-                // What is being made, and what is not ours.
-                Err(BackupProblem::Unfinished(_)) => {}
+                // The rest of one that was removed, one that was copied in part, or what is not ours.
+                Err(BackupProblem::Unfinished(_)) => bare.push(set),
                 Err(other) => return Err(other),
             }
         }
-        let oldest = found.iter().map(|(manifest, _)| manifest).min_by_key(|manifest| manifest.taken_at).cloned();
+        let oldest = found.iter().map(|(manifest, _)| manifest).min_by_key(|manifest| manifest.end_at).cloned();
         let oldest = oldest.ok_or_else(|| BackupProblem::Unfinished(path.to_owned()))?;
+        sort(&mut found, |(manifest, set)| (manifest, set));
+        let all: Vec<_> = found.iter().map(|(manifest, _)| (manifest.lineage.clone(), manifest.end.commit)).collect();
         found.retain(|(manifest, _)| until.is_reached_by(manifest));
-        sort(&mut found, |(manifest, _)| manifest);
+        // Not an older state in place of the newest, without a word.
+        let newer = found.last().and_then(|(_, newest)| bare.iter().find(|bare| *bare > newest));
+        let would_do = |set: &&PathBuf| match until {
+            Until::Newest => true,
+            Until::Time(time) => begun_at(set).is_some_and(|begun_at| begun_at <= time.as_millis()),
+            Until::Position(_) | Until::Event(_) => false,
+        };
+        if let Some(newer) = newer.filter(would_do) {
+            return Err(BackupProblem::Unfinished(newer.clone()));
+        }
         let is_reached = !found.is_empty();
         while let Some((_, set)) = found.pop() {
-            let set = Self::open(&set)?;
+            let mut set = Self::open(&set)?;
+            let (lineage, end, last) = (&set.manifest.lineage, set.manifest.end.commit, set.last());
+            let next = all.iter().filter(|(of, next)| of == lineage && *next > end).map(|(_, next)| *next).min();
+            set.lacks = next.filter(|next| *next > last).map(|next| (last + 1, next));
             match until {
                 Until::Event(id) if !set.has_event(id)? => {}
                 _ => return Ok(set),
             }
         }
-        let why = match until {
-            Until::Event(_) if is_reached => "no set has the event of this id".to_owned(),
-            _ => {
-                let taken_at = Timestamp::from_millis(oldest.taken_at).to_rfc_3339().unwrap_or_default();
-                format!("the oldest set begins at position {:016}, and was taken at {taken_at}", oldest.end.position)
-            }
-        };
-        Err(BackupProblem::OutOfReach(why))
+        if !is_reached {
+            until.check(&oldest)?;
+        }
+        Err(BackupProblem::OutOfReach("no set has the event of this id".to_owned()))
     }
 
     /// Whether the position of an event was given out in its epoch: the course of commits has it, unless it ends before.
@@ -157,12 +192,8 @@ impl BackupSet {
             lock.lock_shared().map_err(&failed)?;
         }
         let manifest = Manifest::read(path)?;
-        let mut journal = Vec::new();
-        for entry in fs::read_dir(path).map_err(&failed)? {
-            journal.extend(entry.map_err(&failed)?.file_name().to_str().and_then(range_in));
-        }
-        journal.sort_unstable();
-        let set = Self { path: path.to_owned(), manifest, journal, _lock: lock };
+        let journal = journal_in(path).map_err(&failed)?;
+        let set = Self { path: path.to_owned(), manifest, journal, lacks: None, _lock: lock };
         set.check_order()?;
         Ok(set)
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::records::range_of;
-use super::set::name_of_journal;
 use super::target::Target;
-use super::{BackupProblem, Lineage, Manifest, base};
+use super::{BackupProblem, Manifest, base};
 use crate::domain::Timestamp;
 use crate::error::Error;
-use crate::store::keeping::{Hold, Serving};
+use crate::store::keeping::{Closed, Hold, Serving};
+use crate::store::lineage::Lineage;
 use crate::store::progress::Progress;
+use crate::store::set_names::name_of_journal;
 use crate::store::{Store, codec, keys};
 
 /// How long the writer may take to begin a new file.
@@ -36,11 +37,13 @@ pub fn take(
     let base = store.in_sled()?;
     let mut manifest = Manifest::of(lineage, now, base, store.epochs.all());
     let mut pace = Pace::new();
-    base::write(&store.tree, base, target, &mut pace, || go_on(&hold, server))?;
+    base::write(&store.tree, base, target, &mut pace, || go_on(store, &hold, server))?;
     // What the scan has seen is at most what has been committed by now.
-    let end = hold.close_file(WRITER_WITHIN, server)?;
+    let Closed { last: end, made_at } = hold.close_file(WRITER_WITHIN, server)?;
+    // Without a commit since the start, those that there are were made before it.
+    manifest.end_at = made_at.unwrap_or(now).as_millis();
     for (_, path) in hold.files() {
-        go_on(&hold, server)?;
+        go_on(store, &hold, server)?;
         let Some((first, last)) = range_of(&path)?.filter(|(first, _)| *first <= end) else { continue };
         if first > manifest.end.commit + 1 {
             return Err(BackupProblem::damaged(&path, "commits before it are missing"));
@@ -56,8 +59,10 @@ pub fn take(
     Ok(manifest)
 }
 
-fn go_on(hold: &Hold, server: &dyn Serving) -> Result<(), BackupProblem> {
+/// Checks that a backup may go on. It may be written to the disk of the database.
+fn go_on(store: &Store, hold: &Hold, server: &dyn Serving) -> Result<(), BackupProblem> {
     server.check()?;
+    store.keeping.check_room()?;
     if hold.has_given_up() { Err(Error::StorageFull.into()) } else { Ok(()) }
 }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::BackupProblem;
-use super::manifest::{ListedFile, MANIFEST, Manifest};
+use super::manifest::{ListedFile, Manifest};
 use crate::store::disk::Directory;
+use crate::store::set_names::MANIFEST;
 
 /// Takes the files of a backup, one after the other, and the manifest last.
 pub trait Target {
@@ -142,6 +143,8 @@ impl InDirectory {
 pub const FAILED: &str = "failed";
 /// How long its text is at most, in bytes.
 const FAILED_BYTES: u64 = 4096;
+/// How long a manifest is at most, in bytes: that of a base of a TiB has half of it.
+const MANIFEST_BYTES: u64 = 64 << 20;
 
 /// Unpacks a stream of [`Tar`] into a new directory, which has its name only once everything in it is as it was sent.
 ///
@@ -157,8 +160,8 @@ pub fn unpack(stream: &mut dyn Read, to: &Path) -> Result<Manifest, BackupProble
     name.push(".unfinished");
     let unfinished = PathBuf::from(name);
     let unpacked = unpack_into(stream, &unfinished).and_then(|manifest| {
-        fs::rename(&unfinished, to).map_err(BackupProblem::of_file(to))?;
-        Ok(manifest)
+        let placed = fs::rename(&unfinished, to).and_then(|()| sync_parent(to));
+        placed.map(|()| manifest).map_err(BackupProblem::of_file(to))
     });
     unpacked.inspect_err(|_| drop(fs::remove_dir_all(&unfinished)))
 }
@@ -172,7 +175,13 @@ fn unpack_into(stream: &mut dyn Read, to: &Path) -> Result<Manifest, BackupProbl
     let mut target = InDirectory::create(to)?;
     let mut archive = tar::Archive::new(stream);
     for entry in archive.entries().map_err(cut_off)? {
-        let mut entry = entry.map_err(cut_off)?;
+        let is_first = target.files.is_empty();
+        let mut entry = entry.map_err(|error| match error.kind() {
+            io::ErrorKind::Other | io::ErrorKind::InvalidData if is_first => BackupProblem::Damaged(
+                "it is no stream of a backup; if it is compressed, decompress it first".to_owned(),
+            ),
+            _ => cut_off(error),
+        })?;
         let name = entry.path().map_err(cut_off)?.to_string_lossy().into_owned();
         // The stream may come from anywhere: no name leads out of the directory.
         if !entry.header().entry_type().is_file() || name.contains('/') || name.starts_with('.') {
@@ -182,11 +191,12 @@ fn unpack_into(stream: &mut dyn Read, to: &Path) -> Result<Manifest, BackupProbl
             FAILED => {
                 let mut why = String::new();
                 entry.take(FAILED_BYTES).read_to_string(&mut why).map_err(cut_off)?;
-                return Err(BackupProblem::Sender(why));
+                // It may be from anywhere, and is shown on a terminal.
+                return Err(BackupProblem::Sender(why.replace(char::is_control, " ")));
             }
             MANIFEST => {
                 let mut text = Vec::new();
-                entry.read_to_end(&mut text).map_err(cut_off)?;
+                entry.take(MANIFEST_BYTES).read_to_end(&mut text).map_err(cut_off)?;
                 let manifest = Manifest::of_text(&to.join(MANIFEST), &text)?;
                 if manifest.files != target.files {
                     return Err(BackupProblem::Damaged("its files differ from what was sent".to_owned()));
@@ -201,6 +211,15 @@ fn unpack_into(stream: &mut dyn Read, to: &Path) -> Result<Manifest, BackupProbl
         }
     }
     Err(BackupProblem::Unfinished(to.to_owned()))
+}
+
+/// Makes the name of a directory durable, if its parent may be read.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    match path.parent().map_or(Ok(()), |parent| Directory::open(parent)?.sync()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Writes a new file, and makes it durable. It has its name only once it is whole.

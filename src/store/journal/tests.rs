@@ -19,7 +19,9 @@ fn commit(journal: &mut Journal, number: u64) {
         (format!("key{number}").into_bytes(), Write::Put(format!("value{number}").as_bytes().into())),
         (b"gone".to_vec(), Write::Remove),
     ];
-    journal.append(progress(number), writes.iter().map(|(key, write)| (key, write))).unwrap();
+    journal
+        .append(progress(number), Timestamp::from_secs(number), writes.iter().map(|(key, write)| (key, write)))
+        .unwrap();
 }
 
 fn recovered(directory: &Path, checkpoint: u64) -> (Recovered, Rows) {
@@ -97,7 +99,10 @@ fn a_record_for_which_no_room_was_set_aside_is_not_begun() {
     let current = path_of(directory.path(), journal.number);
     let before = std::fs::read(&current).unwrap();
     let large = Write::Put(vec![7; ROOM_BYTES as usize].into());
-    assert!(matches!(journal.append(progress(6), [(&b"key".to_vec(), &large)].into_iter()), Err(Error::Storage(_))));
+    assert!(matches!(
+        journal.append(progress(6), Timestamp::from_secs(6), [(&b"key".to_vec(), &large)].into_iter()),
+        Err(Error::Storage(_))
+    ));
     assert_eq!(std::fs::read(current).unwrap(), before);
 }
 

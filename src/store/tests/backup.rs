@@ -11,6 +11,7 @@ use std::thread;
 
 use super::*;
 use crate::store::backup::{InDirectory, Tar, take, unpack};
+use crate::store::journal_files::numbers;
 
 /// All rows but those that a restore changes: by key.
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -59,6 +60,15 @@ fn commit(committer: &mut Committer, number: u64) {
     drop(transaction.commit().unwrap().reveal());
 }
 
+/// Says at its end that something is done.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Runs `work` while the writer commits all the time, and returns what the rows were after each commit, by its number.
 fn beside_commits<T: Send>(
     store: &Store,
@@ -71,9 +81,9 @@ fn beside_commits<T: Send>(
     let mut states = BTreeMap::new();
     thread::scope(|scope| {
         let work = scope.spawn(|| {
-            let worked = work(&woken);
-            is_done.store(true, Ordering::Release);
-            worked
+            // Also if it panics, or the commits would go on for ever.
+            let _ends = Ends(&is_done);
+            work(&woken)
         });
         let mut number = committer.commits;
         while !is_done.load(Ordering::Acquire) {
@@ -153,7 +163,7 @@ fn an_archive_restores_each_commit_since_its_first_set_over_restarts_and_sets() 
     let (last, first) = (set.last(), *states.keys().next().unwrap());
     assert_eq!(set.manifest.taken_at, 2);
     drop(set);
-    let oldest = BackupSet::find(&root, Until::Time(Timestamp::from_millis(1))).unwrap().manifest;
+    let oldest = oldest(&root).manifest;
     let commits: Vec<_> = states.keys().copied().filter(|commit| (oldest.end.commit..=last).contains(commit)).collect();
     assert!(commits.len() > 50 && last > first + 50, "{first} to {last}");
     for number in 0..100 {
@@ -171,6 +181,110 @@ fn an_archive_restores_each_commit_since_its_first_set_over_restarts_and_sets() 
         assert!(found == *rows, "commit {commit}");
         fs::remove_dir_all(to).unwrap();
     }
+}
+
+#[test]
+fn what_was_closed_after_the_last_look_at_the_journal_is_archived_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, root) = (directory.path().join("db"), directory.path().join("archive"));
+    for round in 0..2 {
+        let (store, mut committer) = open_with(&db, SMALL).unwrap();
+        let mut archive = Archive::open(&root, &store, Some(Lineage(7))).unwrap();
+        beside_commits(&store, &mut committer, |server| {
+            if round == 0 {
+                archive.begin_set(&store, Lineage(7), now(), server).unwrap();
+            }
+            catch_up(&mut archive, &store, server);
+            assert!(!archive.needs_set(), "round {round}");
+        });
+        // Checkpoints remove these from the journal.
+        let looked_at = *numbers(&db).unwrap().last().unwrap();
+        (0..300).for_each(|_| commit(&mut committer, 1_000_000));
+        assert!(numbers(&db).unwrap()[0] > looked_at);
+    }
+    assert_eq!(fs::read_dir(&root).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 1);
+}
+
+#[test]
+fn a_database_that_was_put_back_goes_another_course_however_often_it_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, old, root) = (directory.path().join("db"), directory.path().join("old"), directory.path().join("archive"));
+    let lineage = |store: &Store| store.setting(LINEAGE_SETTING).unwrap().as_deref().and_then(Lineage::read);
+    let mut courses = Vec::new();
+    for round in 0..3 {
+        let (store, mut committer) = open_with(&db, LARGE).unwrap();
+        let mut archive = Archive::open(&root, &store, lineage(&store)).unwrap();
+        assert!(archive.needs_set());
+        if round == 0 {
+            let mut transaction = committer.begin(now()).unwrap();
+            transaction.put_setting(LINEAGE_SETTING, Lineage(7).0.to_be_bytes().to_vec());
+            drop(transaction.commit().unwrap().reveal());
+        }
+        commit(&mut committer, 1);
+        let course = lineage(&store).unwrap();
+        match round {
+            0 => {
+                std::process::Command::new("cp")
+                    .args(["-a".as_ref(), db.as_os_str(), old.as_os_str()])
+                    .status()
+                    .unwrap();
+                fs::remove_file(old.join("open")).unwrap();
+                beside_commits(&store, &mut committer, |server| {
+                    archive.begin_set(&store, course, now(), server).unwrap();
+                    (0..3).for_each(|_| catch_up(&mut archive, &store, server));
+                });
+                drop((archive, committer, store));
+                fs::remove_dir_all(&db).unwrap();
+                fs::rename(&old, &db).unwrap();
+            }
+            // Killed before the archive begins a set, and with more commits than the archive has.
+            1 => (0..1000).for_each(|_| commit(&mut committer, 1_000_000)),
+            _ => {}
+        }
+        courses.push(course);
+    }
+    assert!(courses[0] == Lineage(7) && courses[1] != courses[0] && courses[2] == courses[1], "{courses:?}");
+}
+
+#[test]
+fn what_goes_on_after_a_trial_of_a_restored_database_is_what_the_archive_restores() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, trial, root) =
+        (directory.path().join("db"), directory.path().join("trial"), directory.path().join("archive"));
+    let lineage = |store: &Store| store.setting(LINEAGE_SETTING).unwrap().as_deref().and_then(Lineage::read);
+    let mut ends = Vec::new();
+    for (at, database) in [&db, &trial, &db].into_iter().enumerate() {
+        if at == 1 {
+            // What lies in the archive besides is no set of it.
+            let set = BackupSet::find(&root, Until::Newest).unwrap();
+            std::process::Command::new("cp").arg("-a").arg(set.path()).arg(root.join("monday")).status().unwrap();
+            restore(&set, &trial, Until::Newest, now()).unwrap();
+        }
+        let (store, mut committer) = open_with(database, LARGE).unwrap();
+        let mut archive = Archive::open(&root, &store, lineage(&store)).unwrap();
+        assert!(archive.needs_set(), "{at}");
+        commit(&mut committer, 1);
+        let course = lineage(&store).unwrap_or(Lineage(7));
+        if at == 0 {
+            let mut transaction = committer.begin(now()).unwrap();
+            transaction.put_setting(LINEAGE_SETTING, course.0.to_be_bytes().to_vec());
+            drop(transaction.commit().unwrap().reveal());
+        }
+        beside_commits(&store, &mut committer, |server| {
+            archive.begin_set(&store, course, Timestamp::from_millis(at as u64), server).unwrap();
+            (0..3).for_each(|_| catch_up(&mut archive, &store, server));
+        });
+        let newest = BackupSet::find(&root, Until::Newest).unwrap();
+        assert_eq!(newest.manifest.lineage, course.to_string());
+        ends.push(newest.manifest.lineage);
+    }
+    assert!(ends[0] != ends[1] && ends[1] != ends[2] && ends[0] != ends[2], "{ends:?}");
+}
+
+/// The set of an archive that was begun first.
+fn oldest(root: &Path) -> BackupSet {
+    let sets = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    BackupSet::open(&sets.min().unwrap()).unwrap()
 }
 
 /// A finished backup of some commits, and files of the journal after it.
@@ -286,20 +400,25 @@ fn old_sets_are_forgotten_once_the_next_one_is_old_enough_unless_they_are_read()
     let (store, mut committer) = open_with(&directory.path().join("db"), LARGE).unwrap();
     let root = directory.path().join("archive");
     let mut archive = Archive::open(&root, &store, Some(Lineage(7))).unwrap();
-    beside_commits(&store, &mut committer, |server| {
-        for second in 1..=4 {
-            archive.begin_set(&store, Lineage(7), Timestamp::from_secs(second), server).unwrap();
-        }
+    let (ends, _) = beside_commits(&store, &mut committer, |server| {
+        [1, 2, 3, 4].map(|second| {
+            catch_up(&mut archive, &store, server);
+            archive.begin_set(&store, Lineage(7), Timestamp::from_secs(second), server).unwrap().end_at
+        })
     });
+    let now = Timestamp::from_millis(ends[3] + 1000);
     let sets = || fs::read_dir(&root).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
-    let forget = |seconds| archive.forget(std::time::Duration::from_secs(seconds), Timestamp::from_secs(10)).unwrap();
-    forget(9);
+    let forget = |oldest: u64| {
+        archive.forget(std::time::Duration::from_millis(now.as_millis() - oldest), now).unwrap();
+    };
+    // Until the second was whole, the first is what restores.
+    forget(ends[1] - 1);
     assert_eq!(sets(), 4);
-    let read = BackupSet::find(&root, Until::Time(Timestamp::from_secs(1))).unwrap();
-    forget(7);
+    let read = oldest(&root);
+    forget(ends[2]);
     assert_eq!((sets(), read.manifest.taken_at), (3, 1000), "the second goes, the first is being read");
     drop(read);
-    forget(0);
+    forget(now.as_millis());
     assert_eq!(sets(), 1, "the newest one stays");
 }
 

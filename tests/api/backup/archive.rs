@@ -23,7 +23,8 @@ pub async fn has_archived(server: &TestServer, id: &str) {
     until("the archive", async || {
         let said = super::run(server.directory(), &["verify", &archive]).await;
         let said = String::from_utf8(said.stdout).unwrap();
-        let (_, position) = said.split_once("whole, position ")?;
+        // The last line is of the newest set.
+        let (_, position) = said.rsplit_once("whole, position ")?;
         (position[..16] >= id[..16]).then_some(())
     })
     .await;

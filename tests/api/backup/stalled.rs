@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use super::archive::has_archived;
 use super::{of_server, restored, run};
 use crate::disk_full::fill_but;
 use crate::support::{ADMIN_TOKEN, LoopDisk, TestServer, User, eventually, send_all, until, within};
@@ -66,6 +67,20 @@ async fn a_client_that_stops_reading_is_given_up_and_keeps_neither_the_journal_n
 }
 
 #[tokio::test]
+async fn the_archive_goes_on_while_a_backup_waits_for_its_client() {
+    let server = TestServer::start_with(&["--archive=archive", "--archive_every=1", FLAGS[0]]).await;
+    let alice = server.user("alice", "acme").await;
+    fill(&alice).await;
+    has_archived(&server, &alice.insert("before", json!(1)).await).await;
+    let _client = stalled_backup(&server).await;
+    has_archived(&server, &alice.insert("meanwhile", json!(1)).await).await;
+    // What is kept for it is told.
+    let status = server.client().admin("/status", json!({})).await.ok().json();
+    assert!(status["store"]["kept_bytes"].as_u64().unwrap() > 0, "{status}");
+    assert!(!server.log().contains("a backup could not be made"), "the client was given up before");
+}
+
+#[tokio::test]
 async fn a_disk_that_fills_up_during_a_backup_ends_it_with_the_reason_and_inserts_go_on() {
     let home = tempfile::tempdir().unwrap();
     let Some(disk) = LoopDisk::create(home.path(), "filling", 600) else { return };
@@ -84,11 +99,12 @@ async fn a_disk_that_fills_up_during_a_backup_ends_it_with_the_reason_and_insert
         (kept(&db) == 0).then_some(())
     })
     .await;
-    eventually("why", || server.log().contains("a backup is given up")).await;
+    let why = "the disk has too little room to keep the journal meanwhile";
+    eventually("why", || server.log().contains(why)).await;
     let mut rest = Vec::new();
     within("the end of the answer", client.read_to_end(&mut rest)).await.ok();
     let text = String::from_utf8_lossy(&rest);
-    assert!(text.contains("the disk has too little room to keep the journal meanwhile"), "it does not say why");
+    assert!(text.contains(why), "it does not say why");
     assert!(!text.contains("manifest.json") && !rest.ends_with(b"0\r\n\r\n"), "it ends as if it were whole");
     alice.insert("after", json!(1)).await;
 }

@@ -23,11 +23,84 @@ fn a_set_is_restored_up_to_a_moment_and_not_to_one_before_it_is_whole() {
         assert_eq!((restored.commit, restored.made_at), (commit, Some(Timestamp::from_secs(commit))));
         assert!(found == states[&commit].1 && !restored.is_end);
     }
-    let until = Until::Position(Position::new(set.manifest.end.position - 1));
-    let refused = restore(&set, &directory.path().join("other"), until, now()).unwrap_err().to_string();
-    assert!(refused.contains(&format!("from position {:016}", set.manifest.end.position)), "{refused}");
-    assert!(!directory.path().join("other").exists() && !directory.path().join("other.restoring").exists());
-    assert!(matches!(BackupSet::find(&root, until), Err(BackupProblem::OutOfReach(_))));
+    let before = Timestamp::from_millis(set.manifest.end_at.saturating_sub(1));
+    for until in [Until::Position(Position::new(set.manifest.end.position - 1)), Until::Time(before)] {
+        let refused = restore(&set, &directory.path().join("other"), until, now()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("from position {:016}", set.manifest.end.position)), "{refused}");
+        assert!(!directory.path().join("other").exists() && !directory.path().join("other.restoring").exists());
+        assert!(matches!(BackupSet::find(&root, until), Err(BackupProblem::OutOfReach(_))));
+    }
+}
+
+#[test]
+fn a_moment_in_which_a_set_was_made_is_restored_from_the_one_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(&directory.path().join("db"), LARGE).unwrap();
+    let root = directory.path().join("archive");
+    let mut archive = Archive::open(&root, &store, Some(Lineage(7))).unwrap();
+    let (second, states) = beside_commits(&store, &mut committer, |server| {
+        let began = Timestamp::from_millis(0);
+        archive.begin_set(&store, Lineage(7), began, server).unwrap();
+        catch_up(&mut archive, &store, server);
+        let second = archive.begin_set(&store, Lineage(7), began, server).unwrap();
+        catch_up(&mut archive, &store, server);
+        second
+    });
+    assert_eq!(second.end_at, second.end.commit * 1000);
+    // Both have the commits of these moments: the one to its end, the other as its first.
+    for (moment, is_second) in [(second.end_at - 1, false), (second.end_at, true)] {
+        let (until, commit) = (Until::Time(Timestamp::from_millis(moment)), moment / 1000);
+        let set = BackupSet::find(&root, until).unwrap();
+        assert_eq!(set.manifest == second, is_second);
+        let (restored, found) = restored_rows(&set, &directory.path().join(format!("restored{commit}")), until);
+        assert!(restored.commit == commit && found == states[&commit].1);
+    }
+}
+
+#[test]
+fn of_sets_with_one_end_the_one_that_went_on_is_the_newest_and_a_moment_in_a_gap_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open_with(&directory.path().join("db"), LARGE).unwrap();
+    let root = directory.path().join("archive");
+    let mut archive = Archive::open(&root, &store, Some(Lineage(7))).unwrap();
+    let (_, states) = beside_commits(&store, &mut committer, |server| {
+        archive.begin_set(&store, Lineage(7), Timestamp::from_millis(5), server).unwrap();
+        assert!(archive.is_all_in_its_base().unwrap());
+        (0..3).for_each(|_| catch_up(&mut archive, &store, server));
+        assert!(!archive.is_all_in_its_base().unwrap());
+    });
+    let grown = BackupSet::find(&root, Until::Newest).unwrap();
+    // As two that were made while nothing was committed: whatever their names, and whatever the directory tells first.
+    for name in ["0000000000000001-00000000", "9999999999999999-00000000"] {
+        let twin = root.join(name);
+        std::fs::create_dir(&twin).unwrap();
+        for file in std::fs::read_dir(grown.path()).unwrap().map(|file| file.unwrap()) {
+            let name = file.file_name().into_string().unwrap();
+            if grown.manifest.files.iter().any(|listed| listed.name == name) || !name.starts_with("journal.") {
+                std::fs::copy(file.path(), twin.join(name)).unwrap();
+            }
+        }
+        assert_eq!(BackupSet::find(&root, Until::Newest).unwrap().last(), grown.last());
+        std::fs::remove_dir_all(twin).unwrap();
+    }
+    let (last, end) = (grown.last(), grown.manifest.end.commit);
+    drop((grown, archive));
+    // A set that begins after commits that nobody has.
+    (0..20).for_each(|_| commit(&mut committer, 1_000_000));
+    let mut archive = Archive::open(&root, &store, Some(Lineage(7))).unwrap();
+    beside_commits(&store, &mut committer, |server| {
+        drop(store.keeping.hold_on());
+        archive.begin_set(&store, Lineage(7), Timestamp::from_millis(6), server).unwrap();
+    });
+    let at = |millis| {
+        let until = Until::Time(Timestamp::from_millis(millis));
+        let to = directory.path().join(format!("restored{millis}"));
+        BackupSet::find(&root, until).and_then(|set| restore(&set, &to, until, now())).map(|restored| restored.commit)
+    };
+    assert!(states.contains_key(&(end + 1)) && end + 1 < last);
+    assert_eq!(at((end + 1) * 1000).unwrap(), end + 1);
+    let refused = at(last * 1000).unwrap_err().to_string();
+    assert!(refused.contains(&format!("the archive lacks the commits {} to ", last + 1)), "{refused}");
 }
 
 #[test]
