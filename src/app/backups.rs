@@ -154,7 +154,10 @@ impl Backups {
             let (backups, every) = (self.clone(), settings.clone());
             let lineage = self.lineage().await;
             let worked = spawn_blocking(move || {
-                if let Err(why) = backups.work(&mut own, &every, lineage, is_stopping) {
+                let worked = backups.bring_up_to_date(&mut own, &every, lineage, is_stopping);
+                // In any case: it makes room.
+                let forgotten = if is_stopping { Ok(()) } else { own.forget(every.archive_keep, backups.clock.now()) };
+                if let Err(why) = worked.and(forgotten) {
                     tracing::error!(%why, "the archive could not be brought up to date");
                 }
                 own
@@ -176,19 +179,6 @@ impl Backups {
     }
 
     /// One round of the archive.
-    fn work(
-        &self,
-        archive: &mut Archive,
-        settings: &Archiving,
-        lineage: Result<Lineage, Error>,
-        is_stopping: bool,
-    ) -> Result<(), BackupProblem> {
-        let worked = self.bring_up_to_date(archive, settings, lineage, is_stopping);
-        // In any case: it makes room.
-        let forgotten = if is_stopping { Ok(()) } else { archive.forget(settings.archive_keep, self.clock.now()) };
-        worked.and(forgotten)
-    }
-
     fn bring_up_to_date(
         &self,
         archive: &mut Archive,

@@ -14,7 +14,6 @@ use super::target::sync_parent;
 use super::{BackupProblem, Manifest, base};
 use crate::domain::{Epoch, EventId, Generation, Position, Timestamp, User};
 use crate::error::Error;
-use crate::store::lineage::{LINEAGE_SETTING, Lineage};
 use crate::store::open::{FORMAT_SETTING, open_sled, sync_names};
 use crate::store::progress::Progress;
 use crate::store::{Committer, OpenError, Store, Users, codec, keys, record};
@@ -283,10 +282,10 @@ fn note_epoch(key: &[u8], value: Option<&[u8]>, known: &mut Vec<u32>) {
 
 /// Ends all sign-ins, and drops whatever else may have been used since the backup. Returns how many users there are.
 fn renew(store: &Store, committer: &mut Committer, known: &[u32], now: Timestamp) -> Result<u64, BackupProblem> {
+    // The first commit draws another lineage, as of each database that goes on with fewer commits than were made.
     // With those that an earlier restore has spent.
     let before = store.setting(keys::SPENT_EPOCHS_SETTING)?.map(|spent| codec::decode_epochs(&spent));
     let mut transaction = committer.begin(now)?;
-    transaction.put_setting(LINEAGE_SETTING, Lineage::draw().0.to_be_bytes().to_vec());
     let all: BTreeSet<u32> = known.iter().copied().chain(before.into_iter().flatten().map(Epoch::get)).collect();
     let spent: Vec<u8> = all.iter().flat_map(|epoch| epoch.to_be_bytes()).collect();
     transaction.put_setting(keys::SPENT_EPOCHS_SETTING, spent);
