@@ -124,9 +124,10 @@ async fn a_ticket_opens_one_stream_and_inserts_nothing_before_a_token_renews_it(
         socket.refused(verb, fields, "ticket_reads_only").await;
     }
     socket.ok("subscribe", json!({ "events": "news" })).await;
+    // Awaited before the insert, whose event the snapshot may hold otherwise.
+    socket.until_sync().await;
     socket.ok("renew", json!({ "token": alice.jwt() })).await;
     let inserted = socket.ok("insert", json!({ "event": "news", "data": 1 })).await;
-    socket.until_sync().await;
     assert_eq!(socket.next().await.id, inserted["id"]);
 }
 
