@@ -104,7 +104,8 @@ impl Server {
         let rules =
             Rules { authorize: config.authorize, streams_per_user: Rules::streams(config.limits.streams_per_user) };
         let hub = Hub::new(store.clone(), rules);
-        hub.recall_streams().map_err(&core)?;
+        // All connections were this server's, and ended with it.
+        hub.recall_streams(|_| false).map_err(&core)?;
         let publisher = hub.clone();
         let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
             .map_err(StartError::Threads)?;

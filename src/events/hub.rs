@@ -17,7 +17,9 @@ use super::registry::{GoneStream, Lease, Registry};
 use super::shared_event::SharedEvent;
 use super::stream_id::StreamId;
 use super::survey::Survey;
-use crate::domain::{Authorize, Event, EventFilter, FilterChange, Own, Rights, TenantName, Timestamp, Username};
+use crate::domain::{
+    Authorize, Event, EventFilter, FilterChange, MqttSessionId, Own, Rights, TenantName, Timestamp, Username,
+};
 use crate::error::Error;
 use crate::store::Store;
 use crate::writer::Committed;
@@ -80,6 +82,15 @@ pub(super) struct ChannelGuard {
     hub: Hub,
     pub(super) channel: Arc<Channel>,
     notifier: Arc<WorkerNotifier>,
+}
+
+/// What a connection may hold at some server that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A stream.
+    Stream(StreamId),
+    /// A session of MQTT.
+    MqttSession(MqttSessionId),
 }
 
 /// A change of a stream's filter that was asked for. Resolves with its number once the stream goes by it.
@@ -211,21 +222,25 @@ impl Hub {
         self.0.filters.keep(tenant, username, filter)
     }
 
-    /// Takes the streams that were open at the last stop for streams that end now: a client that comes back takes its own over. Notes the
-    /// sessions of MQTT. Called
-    /// before the first client can come.
+    /// Takes the streams whose connections ended with a server for streams that end now: a client that comes back takes its own over.
+    /// Notes the sessions of MQTT that lost their connections in the same way. What is still held is left alone. Called before the first
+    /// client can come.
     ///
     /// # Errors
     /// [`Error::Storage`] if the database fails.
-    pub fn recall_streams(&self) -> Result<(), Error> {
+    pub fn recall_streams(&self, is_held: impl Fn(Held) -> bool) -> Result<(), Error> {
         let Inner { store, registry, .. } = &*self.0;
-        store.recall_mqtt_sessions()?;
+        store.recall_mqtt_sessions(|id| is_held(Held::MqttSession(id)))?;
         for (stream, tenant, username) in store.bound_streams()? {
+            let stream = StreamId::new(stream);
+            if is_held(Held::Stream(stream)) {
+                continue;
+            }
             // The user may have gone to another tenant since, with the stream.
             let account = store.unless_damaged(store.account(&username))?.flatten();
             let is_there = account.is_some_and(|account| account.tenant == tenant);
             let moved_at = (!is_there).then(|| store.head());
-            registry.recall(StreamId::new(stream), &tenant, &username, moved_at);
+            registry.recall(stream, &tenant, &username, moved_at);
         }
         // The grace of these was over by then, and some of the events that were bound to them had been removed.
         for (stream, tenant) in store.ended_streams()? {

@@ -45,7 +45,7 @@ mod worker_streams;
 pub use control::{ControlEvent, Reset};
 pub use ending::{End, Ending};
 pub use format::{Content, EventParts, Format, FormatKey, JOINED_BYTES};
-pub use hub::{Changing, Hub, Rules};
+pub use hub::{Changing, Held, Hub, Rules};
 pub use import::ImportedEvent;
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE};
 pub use maintenance::{Retention, keep_up};

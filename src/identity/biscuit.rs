@@ -6,10 +6,11 @@ use biscuit_auth::{Algorithm, Biscuit, KeyPair, PrivateKey};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::kept_key::kept_key;
 use crate::domain::{Account, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Store;
-use crate::writer::{Batch, Change, Writer};
+use crate::writer::Writer;
 
 const SETTING: &str = "biscuit_root";
 
@@ -36,31 +37,17 @@ pub struct Verified {
     pub username: String,
 }
 
-struct KeepKey(Vec<u8>);
-
-impl Change for KeepKey {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.put_setting(SETTING, self.0);
-        Ok(())
-    }
-}
-
 impl RootKey {
     /// Loads the key, or creates and keeps a new one.
     ///
     /// # Errors
     /// [`Error::Storage`] if it cannot be read or kept.
     pub async fn load(store: &Store, writer: &Writer) -> Result<Self, Error> {
-        if let Some(kept) = store.setting(SETTING)? {
-            let key = PrivateKey::from_bytes(&kept, Algorithm::Ed25519)
-                .map_err(|_| Error::Storage("the biscuit root key is damaged".to_owned()))?;
-            return Ok(Self(KeyPair::from(&key)));
-        }
-        let pair = KeyPair::new();
-        writer.submit(KeepKey(pair.private().to_bytes().to_vec())).await?;
-        Ok(Self(pair))
+        let draw = || KeyPair::new().private().to_bytes().to_vec();
+        let kept = kept_key(SETTING, draw, store, writer).await?;
+        let key = PrivateKey::from_bytes(&kept, Algorithm::Ed25519)
+            .map_err(|_| Error::Storage("the biscuit root key is damaged".to_owned()))?;
+        Ok(Self(KeyPair::from(&key)))
     }
 
     /// Creates a biscuit with these authority facts: `user`, `tenant`, `expiry`, and `right(resource, operation)` for

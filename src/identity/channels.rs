@@ -4,6 +4,7 @@ use aws_lc_rs::{constant_time, hmac};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 
 use super::audit::{Door, Visit};
+use super::kept_key::kept_key;
 use super::topic_guests::exactly;
 use super::topics::{TopicPermit, TopicUse, topic};
 use super::{Identity, Principal};
@@ -39,17 +40,6 @@ pub struct Channels {
 /// Proof that the key of the channels was right.
 pub struct ChannelOwner {
     tenant: TenantName,
-}
-
-struct KeepKey(Vec<u8>);
-
-impl Change for KeepKey {
-    type Outcome = ();
-
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        batch.put_setting(SETTING, self.0);
-        Ok(())
-    }
 }
 
 /// Notes that a token is used; issues one, if there is none that lasts and `issue` has a serial for it.
@@ -89,14 +79,7 @@ impl Channels {
     /// # Errors
     /// [`Error::Storage`] if it cannot be read or kept.
     pub async fn load(settings: Settings, store: &Store, writer: &Writer) -> Result<Self, Error> {
-        let random = match store.setting(SETTING)? {
-            Some(kept) => kept,
-            None => {
-                let random = crate::random::bytes::<32>().to_vec();
-                writer.submit(KeepKey(random.clone())).await?;
-                random
-            }
-        };
+        let random = kept_key(SETTING, || crate::random::bytes::<32>().to_vec(), store, writer).await?;
         let random = hmac::Key::new(hmac::HMAC_SHA256, &random);
         let key = hmac::sign(&random, settings.key.expose());
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()), settings })

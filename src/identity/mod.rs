@@ -10,6 +10,7 @@ mod channels;
 mod deletion;
 mod device;
 mod invites;
+mod kept_key;
 mod login;
 mod mqtt;
 mod mqtt_guests;

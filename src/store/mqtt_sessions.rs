@@ -157,12 +157,12 @@ impl Store {
         Ok(names)
     }
 
-    /// Notes how far all sessions have come, and which had a connection when the server stopped without ending them. Called before the
-    /// first client can come. Blocks on the disk.
+    /// Notes how far all sessions have come, and which lost their connections with a server that stopped without ending them: those that
+    /// are not ended, and that no connection holds. Called before the first client can come. Blocks on the disk.
     ///
     /// # Errors
     /// As [`Store::mqtt_sessions_of`].
-    pub fn recall_mqtt_sessions(&self) -> Result<(), Error> {
+    pub fn recall_mqtt_sessions(&self, is_held: impl Fn(MqttSessionId) -> bool) -> Result<(), Error> {
         let (mut cursors, mut lost) = (Vec::new(), BTreeSet::new());
         self.scan_prefix(keys::MQTT_SESSIONS, &mut |key, value| {
             let read = || {
@@ -173,7 +173,7 @@ impl Store {
             if let Some((id, MqttSessionHead { tenant, ended_at, expiry, .. }, progress)) =
                 self.unless_damaged(read())?
             {
-                if ended_at.is_none() {
+                if ended_at.is_none() && !is_held(id) {
                     lost.insert(id);
                 }
                 if expiry > 0 {

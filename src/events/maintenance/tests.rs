@@ -10,7 +10,7 @@ use crate::domain::{
     AuthContext, Authorize, EventName, Payload, Position, Quotas, SignIn, TenantName, Timestamp, User, Username,
 };
 use crate::error::Error;
-use crate::events::hub::Rules;
+use crate::events::hub::{Held, Rules};
 use crate::events::insert::{Condition, Insert};
 use crate::events::maintenance::rounds::{EVERY, Round};
 use crate::events::mqtt_sessions::WillRules;
@@ -95,7 +95,7 @@ async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     store.smuggle(b"uu".to_vec(), b"?");
 
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
-    hub.recall_streams().unwrap();
+    hub.recall_streams(|_| false).unwrap();
     hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only: None });
     let (publisher, clock) = (hub.clone(), Clock::from_local());
     let (writer, _failure) =
@@ -250,6 +250,26 @@ async fn an_event_that_was_bound_anew_after_its_user_came_back_to_a_tenant_stays
     hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only: None });
     while let Round::Goes = due.round().await.unwrap() {}
     assert_eq!(found(&store, &Search::for_bound(STREAM, None)).len(), 0);
+}
+
+#[test]
+fn a_start_takes_over_the_bound_events_of_streams_that_nobody_holds_and_leaves_others_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut filled = Filled::new(directory.path());
+    let user = User { username: Username::parse("u").unwrap(), ..User::example() };
+    let mut transaction = filled.committer.begin(Timestamp::from_millis(1)).unwrap();
+    transaction.put_user(&user);
+    drop(transaction.commit().unwrap().reveal());
+    filled.insert(user.tenant.as_str(), &["w1"]);
+    let stream = StreamId::new(STREAM);
+    let recalled = |is_held: fn(Held) -> bool| {
+        let hub = Hub::new(filled.store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
+        hub.recall_streams(is_held).unwrap();
+        hub.registry().has_stream(&user.username, stream)
+    };
+    assert!(recalled(|_| false));
+    assert!(!recalled(|held| held == Held::Stream(StreamId::new(STREAM))));
+    assert!(recalled(|held| held != Held::Stream(StreamId::new(STREAM))));
 }
 
 #[tokio::test]

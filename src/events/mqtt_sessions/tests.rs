@@ -48,7 +48,7 @@ impl House {
 
     fn with(directory: tempfile::TempDir, store: Store, committer: Committer) -> Self {
         let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
-        hub.recall_streams().unwrap();
+        hub.recall_streams(|_| false).unwrap();
         let publisher = hub.clone();
         let publish = move |committed| publisher.publish(committed);
         let (writer, failure) = Writer::start(committer, Clock::from_local(), publish).unwrap();

@@ -349,7 +349,7 @@ fn a_damaged_row_is_an_error_of_its_session_alone() {
     assert_eq!(house.session(other).head, head("tablet", 60));
     // Whatever is damaged, it can be forgotten, with all of its rows.
     house.store.smuggle(keys::mqtt_session(id), b"?");
-    house.store.recall_mqtt_sessions().unwrap();
+    house.store.recall_mqtt_sessions(|_| false).unwrap();
     assert_eq!(house.store.mqtt_cursors().some_lost(9), [other]);
     house.change(2, |transaction| {
         assert_eq!(transaction.mqtt_session_of(&head("phone", 60).key), Ok(Some((id, None))));
@@ -382,12 +382,16 @@ fn after_a_restart_retention_knows_how_far_each_session_has_come_and_which_had_a
         transaction.put_mqtt_head(gone, MqttSessionHead { ended_at: Some(at(2)), ..head("gone", 60) }).unwrap();
     });
     let house = house.restart();
-    house.store.recall_mqtt_sessions().unwrap();
+    house.store.recall_mqtt_sessions(|_| false).unwrap();
     assert_eq!(house.store.mqtt_cursors().some_lost(9), [here]);
     let behind = |position| -> Vec<_> {
         let behind = house.store.mqtt_cursors().behind(&acme(), Position::new(position));
         behind.into_iter().map(|one| (one.id, one.absence.is_some())).collect()
     };
     assert_eq!((behind(5), behind(6)), (vec![], vec![(gone, true)]));
+    assert!(behind(8).len() == 2 && behind(8).contains(&(here, false)));
+    // One that another server's connection holds has lost none.
+    house.store.recall_mqtt_sessions(|id| id == here).unwrap();
+    assert_eq!(house.store.mqtt_cursors().some_lost(9), []);
     assert!(behind(8).len() == 2 && behind(8).contains(&(here, false)));
 }

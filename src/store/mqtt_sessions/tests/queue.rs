@@ -68,7 +68,7 @@ fn what_the_tail_loses_is_in_the_queues_of_the_sessions_that_need_it_alone() {
     house.insert(&["c", "b/2", "d"], 1);
     assert_eq!(house.shorten(4), []);
     let mut house = house.restart();
-    house.store.recall_mqtt_sessions().unwrap();
+    house.store.recall_mqtt_sessions(|_| false).unwrap();
     let all = [one(1, "a", LARGE), one(2, "b/1", LARGE), one(3, "c", 1), one(4, "b/2", 1), one(5, "d", 1)];
     assert_eq!(house.given(both, 0), all);
     assert_eq!(house.given(both, 2), all[2..]);
