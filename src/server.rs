@@ -21,11 +21,11 @@ use crate::app::{Backups, CertificateEnd, Events, Health, MqttSessions, MqttStat
 use crate::clock::Clock;
 use crate::config::{Config, Live};
 use crate::error::Error;
-use crate::events::{Hub, Rates, Retention, Rules, keep_up};
+use crate::events::{Hub, Rates, Retention, Rules, StreamId, keep_up};
 use crate::identity::{Channels, Identity, MqttTokens, RootKey, Settings, index_names, index_names_when_possible};
 use crate::store::{OpenError, Store};
 use crate::transports::http::{self, Sockets};
-use crate::writer::{Failure, Writer};
+use crate::writer::{self, Failure, Writer};
 
 use archiver::Archiver;
 use listen::{Listening, listen, listen_to_scrapes};
@@ -107,8 +107,20 @@ impl Server {
         // All connections were this server's, and ended with it.
         hub.recall_streams(|_| false).map_err(&core)?;
         let publisher = hub.clone();
-        let (writer, failure) = Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed))
-            .map_err(StartError::Threads)?;
+        let registry = hub.registry().clone();
+        let decided_by = Live::new(writer::Rules {
+            authorize: config.authorize,
+            limits: config.limits,
+            mqtt_sessions: config.mqtt.as_ref().map_or(0, |mqtt| mqtt.sessions),
+            sign_ins: config.sign_ins.clone(),
+            passwords: config.passwords.clone(),
+            deletions: config.deletions,
+            default_scopes: config.default_scopes.clone(),
+            has_stream: Arc::new(move |username, stream| registry.has_stream(username, StreamId::new(stream))),
+        });
+        let publish = move |committed| publisher.publish(committed);
+        let (writer, failure) =
+            Writer::start(committer, clock.clone(), decided_by.clone(), publish).map_err(StartError::Threads)?;
         // On a full disk, or without descriptors for now, the server still starts and serves reads.
         let is_indexed = match index_names(&store, &writer).await {
             Err(error) if error.passes() => false,
@@ -131,7 +143,6 @@ impl Server {
             sign_ins: config.sign_ins,
             sign_ups: config.sign_ups,
             passwords: config.passwords,
-            deletions: config.deletions,
             default_scopes: config.default_scopes,
             notiflux: config.notiflux,
             channels,
@@ -142,10 +153,8 @@ impl Server {
             Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
         identity.warn_of_anonymous().map_err(&core)?;
         let retention = Retention { age: config.retained.retain_for, events: config.retained.retain_events };
-        let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), config.limits);
-        let of_wills = events.clone();
-        let maintenance =
-            keep_up(hub.clone(), writer.clone(), clock.clone(), retention, Arc::new(move || of_wills.will_rules()));
+        let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), decided_by);
+        let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let settled = clock.clone();
         // It waits for the clock, because events that expire by a wrong clock are lost.
         let maintenance = async move {

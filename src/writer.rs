@@ -5,6 +5,8 @@
 //! in order, and only then answers. So unique names, optimistic concurrency and single-use codes need no locks, a
 //! thousand inserts share one sync, and no client ever sees an event that a crash could take back.
 
+mod request;
+mod rules;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -17,10 +19,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
+use crate::config::Live;
 use crate::domain::Username;
 use crate::error::Error;
 use crate::store::{Committer, Durable, Transaction};
 
+use request::{Pending, Request};
+pub use rules::{HasStream, Rules};
 use waiting::{Waiting, Waits};
 
 /// How many changes one commit may have.
@@ -64,6 +69,7 @@ pub trait Change: Send + 'static {
 /// The state that a [`Change`] decides against and writes to.
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
+    rules: &'a Rules,
     /// The users whose streams must end, in order. The first ones, up to the count, were named by changes that are
     /// kept.
     ended: Vec<Username>,
@@ -75,8 +81,14 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(transaction: Transaction<'a>) -> Self {
-        Self { transaction, ended: Vec::new(), changed: Vec::new(), kept: (0, 0), is_last: false, failure: None }
+    fn new(transaction: Transaction<'a>, rules: &'a Rules) -> Self {
+        let (ended, changed) = (Vec::new(), Vec::new());
+        Self { transaction, rules, ended, changed, kept: (0, 0), is_last: false, failure: None }
+    }
+
+    /// What the configuration says where this is decided.
+    pub fn rules(&self) -> &'a Rules {
+        self.rules
     }
 
     /// Ends the open streams of a user after this batch is durable.
@@ -149,36 +161,6 @@ pub struct Committed {
     pub changed: BTreeSet<Username>,
 }
 
-/// Sends the result of a change to its caller, or the error of the whole batch.
-type Answer = Box<dyn FnOnce(Result<(), Error>) + Send>;
-
-/// A change, and the channel for its result.
-struct Pending<C: Change> {
-    change: C,
-    waiting: Option<Waiting>,
-    reply: oneshot::Sender<Result<C::Outcome, Error>>,
-}
-
-/// A [`Pending`] without its type.
-trait Request: Send {
-    fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer;
-    fn refuse(self: Box<Self>, error: Error);
-}
-
-impl<C: Change> Request for Pending<C> {
-    fn decide(self: Box<Self>, batch: &mut Batch<'_>) -> Answer {
-        let Self { change, waiting, reply } = *self;
-        drop(waiting);
-        let decided = batch.decide(change);
-        // If the caller has gone meanwhile, the answer is dropped. The change is kept.
-        Box::new(move |committed| drop(reply.send(committed.and(decided))))
-    }
-
-    fn refuse(self: Box<Self>, error: Error) {
-        let _ = self.reply.send(Err(error));
-    }
-}
-
 /// The handle of the writer: a cheap clone.
 #[derive(Clone)]
 pub struct Writer {
@@ -211,7 +193,7 @@ impl<T> Future for Outcome<T> {
 pub struct Failure(Option<oneshot::Receiver<Error>>);
 
 impl Writer {
-    /// Starts the thread. `publish` is called with everything that became durable, in order, before the callers get
+    /// Starts the thread, which decides by the rules as they are at each commit. `publish` is called with everything that became durable, in order, before the callers get
     /// their answers.
     ///
     /// # Errors
@@ -219,12 +201,13 @@ impl Writer {
     pub fn start(
         committer: Committer,
         clock: Clock,
+        rules: Live<Rules>,
         publish: impl FnMut(Committed) + Send + 'static,
     ) -> std::io::Result<(Self, Failure)> {
         let (queue, requests) = mpsc::unbounded_channel();
         let (failed, failure) = oneshot::channel();
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            if let Err(error) = run(committer, &clock, requests, publish) {
+            if let Err(error) = run(committer, &clock, &rules, requests, publish) {
                 let _ = failed.send(error);
             }
         })?;
@@ -247,9 +230,23 @@ impl Writer {
     /// [`Error::Overloaded`] if too many changes wait and this one is not needed; [`Error::ShuttingDown`] if the writer has ended; later, the others of
     /// [`Writer::submit`].
     pub fn post<C: Change>(&self, change: C) -> Result<Outcome<C::Outcome>, Error> {
+        self.post_then(change, |outcome| outcome)
+    }
+
+    /// The same, and does something with the result as soon as it is known here, whether somebody waits for it or not.
+    ///
+    /// # Errors
+    /// As [`Writer::post`]; later, those of `then`. If it is dropped, nothing was decided.
+    pub fn post_then<C: Change, T: Send + 'static>(
+        &self,
+        change: C,
+        then: impl FnOnce(Result<C::Outcome, Error>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Outcome<T>, Error> {
         let (reply, outcome) = oneshot::channel();
         let waiting = if change.is_needed() { None } else { Some(Waiting::count(change.bytes(), &self.waits)?) };
-        self.queue.send(Box::new(Pending { change, waiting, reply })).map_err(|_| Error::ShuttingDown)?;
+        // If the caller has gone meanwhile, the answer is dropped. The change is kept.
+        let then = move |outcome: Result<C::Outcome, Error>| drop(reply.send(then(outcome)));
+        self.queue.send(Box::new(Pending { change, waiting, then })).map_err(|_| Error::ShuttingDown)?;
         Ok(Outcome(outcome))
     }
 
@@ -323,6 +320,7 @@ impl Failure {
 fn run(
     mut committer: Committer,
     clock: &Clock,
+    rules: &Live<Rules>,
     mut requests: mpsc::UnboundedReceiver<Box<dyn Request>>,
     mut publish: impl FnMut(Committed),
 ) -> Result<(), Error> {
@@ -347,7 +345,8 @@ fn run(
                 return Err(error);
             }
         };
-        let mut batch = Batch::new(transaction);
+        let rules = rules.keep();
+        let mut batch = Batch::new(transaction, &rules);
         if clock.is_vouched_for() {
             batch.note_time();
         }

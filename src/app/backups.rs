@@ -46,13 +46,13 @@ pub struct Backups {
 }
 
 /// Gives a database its lineage, if it has none or begins another course.
-struct BeginCourse(Store);
+struct BeginCourse;
 
 impl Change for BeginCourse {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        if self.0.is_new_course() || batch.setting(LINEAGE_SETTING)?.is_none() {
+        if batch.is_new_course() || batch.setting(LINEAGE_SETTING)?.is_none() {
             // For a new course the commit draws another one, as it would with any other change.
             batch.put_setting(LINEAGE_SETTING, Lineage::draw().0.to_be_bytes().to_vec());
         }
@@ -77,7 +77,7 @@ impl Backups {
         if let Some(known) = lineage_of(&self.store)? {
             return Ok(known);
         }
-        self.writer.submit(BeginCourse(self.store.clone())).await?;
+        self.writer.submit(BeginCourse).await?;
         lineage_of(&self.store)?.ok_or_else(|| Error::Internal("the database has got no lineage".to_owned()))
     }
 

@@ -21,7 +21,7 @@ use crate::events::{
 };
 use crate::identity::{Identity, Principal};
 use crate::store::{History, HistoryQuery, LatestEvents, Store};
-use crate::writer::{Outcome, Writer};
+use crate::writer::{Outcome, Rules, Writer};
 
 /// The entry point to events, as [`Identity`] is that to accounts: a cheap clone.
 ///
@@ -32,7 +32,8 @@ pub struct Events {
     pub(super) writer: Writer,
     pub(super) hub: Hub,
     pub(super) clock: Clock,
-    pub(super) limits: Live<Limits>,
+    /// What changes are decided by, with the limits that a reload changes.
+    pub(super) rules: Live<Rules>,
     pub(super) rates: Arc<Rates>,
     /// Held by the one import that is under way.
     pub(super) imports: Arc<Semaphore>,
@@ -104,17 +105,19 @@ impl LastSeen {
 
 impl Events {
     /// Puts the services together.
-    pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, limits: Limits) -> Self {
+    pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, rules: Live<Rules>) -> Self {
+        let limits = rules.get().limits.clone();
         let rates = Arc::new(Rates::new(limits.insert_rate, limits.tenant_insert_rate));
         let imports = Arc::new(Semaphore::new(1));
-        Self { identity, writer, hub, clock, limits: Live::new(limits), rates, imports }
+        Self { identity, writer, hub, clock, rules, rates, imports }
     }
 
     /// Goes by other limits from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.rates.set(limits.insert_rate, limits.tenant_insert_rate);
         self.hub.allow_streams(limits.streams_per_user);
-        self.limits.set(limits);
+        let rules = Rules::clone(&self.rules.get());
+        self.rules.set(Rules { limits, ..rules });
     }
 
     /// Starts the part of the hub that serves the streams of this thread.
@@ -161,7 +164,7 @@ impl Events {
     /// # Errors
     /// Those of [`NewEvent::new`].
     pub fn new_event(&self, name: EventName, data: Payload, lifetime: Lifetime) -> Result<NewEvent, Error> {
-        NewEvent::new(name, data, lifetime, self.limits.get().max_event_bytes)
+        NewEvent::new(name, data, lifetime, self.rules.get().limits.max_event_bytes)
     }
 
     /// Inserts or removes events, all of them or none, after every insert that was asked for before on this thread. What is returned
@@ -182,11 +185,7 @@ impl Events {
         let InsertOptions { condition, key, stream } = options;
         let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
         self.rates.take(&username, &account.tenant, events.len())?;
-        let (authorize, quotas) = (self.authorize(), self.limits.get().quotas());
-        let (packet, stream) = (None, stream.map(|stream| (stream, self.hub.registry().clone())));
-        let insert =
-            Insert { username, auth_context, events, is_array, condition, key, stream, packet, authorize, quotas };
-        self.writer.post(insert)
+        self.writer.post(Insert { username, auth_context, events, is_array, condition, key, stream, packet: None })
     }
 
     /// Lists the latest event of each name, those after a name, or at most so many.

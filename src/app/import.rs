@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::Events;
-use crate::domain::{EventName, Payload, Quotas, TenantName};
+use crate::domain::{EventName, Payload, TenantName};
 use crate::error::Error;
 use crate::events::{IdempotencyKey, ImportedEvent, Lifetime, NewEvent};
 use crate::identity::Admin;
@@ -34,7 +34,6 @@ pub struct Import {
     name: String,
     store: Store,
     writer: Writer,
-    quotas: Quotas,
     cursor: Cursor,
     lines: Lines,
     /// The next step.
@@ -80,7 +79,6 @@ impl Events {
             name,
             store,
             writer: self.writer.clone(),
-            quotas: self.limits.get().quotas(),
             cursor,
             lines: Lines::default(),
             items: Vec::new(),
@@ -186,9 +184,9 @@ impl Import {
         let (Some(Line { number, digest, .. }), items) = (self.last.take(), std::mem::take(&mut self.items)) else {
             return Ok(());
         };
-        let (name, quotas, after) = (self.name.clone(), self.quotas, self.cursor.lines);
+        let (name, after) = (self.name.clone(), self.cursor.lines);
         self.keep_pace(items.len(), bytes).await;
-        self.cursor = self.writer.submit(Step { name, after, number, digest, items, quotas }).await?;
+        self.cursor = self.writer.submit(Step { name, after, number, digest, items }).await?;
         Ok(())
     }
 

@@ -51,7 +51,7 @@ impl Events {
 
     /// How many bytes an event may have.
     pub fn max_event_bytes(&self) -> usize {
-        self.limits.get().max_event_bytes
+        self.rules.get().limits.max_event_bytes
     }
 
     /// An event that is to be inserted as it is published over MQTT.
@@ -64,7 +64,7 @@ impl Events {
         (data, published): (Payload, Published),
         lifetime: Lifetime,
     ) -> Result<NewEvent, Error> {
-        NewEvent::published(name, data, published, lifetime, self.limits.get().max_event_bytes)
+        NewEvent::published(name, data, published, lifetime, self.rules.get().limits.max_event_bytes)
     }
 
     /// How many names of a tenant have a value, if that can be read.

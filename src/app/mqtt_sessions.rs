@@ -8,7 +8,7 @@ use crate::domain::{KeptWill, MqttProgress, MqttSession, MqttSessionId, MqttSess
 use crate::error::Error;
 use crate::events::{
     BeginMqttSession, BegunMqttSession, ChangeMqttSession, Condition, Insert, MqttSessionBefore, MqttSessionChange,
-    NewEvent, WillFate, WillRules,
+    NewEvent, WillFate,
 };
 use crate::identity::Principal;
 use crate::store::{Lane, MqttCursor, Store};
@@ -27,9 +27,7 @@ pub struct ConnectingClient {
     pub publisher: PublisherId,
     /// The will.
     pub will: Option<KeptWill>,
-    /// How many sessions its user may have that outlive their connections.
-    pub most: usize,
-    /// Whether there may be more as long as all of them are connected.
+    /// Whether its user may have more sessions than others as long as all of them are connected.
     pub may_exceed: bool,
 }
 
@@ -98,11 +96,6 @@ impl KeptSession {
 }
 
 impl Events {
-    /// By what wills are published now.
-    pub fn will_rules(&self) -> WillRules {
-        WillRules { authorize: self.authorize(), quotas: self.limits.get().quotas() }
-    }
-
     /// Begins a session, or has one go on. Whoever calls this must be the only connection of it. If the session cannot be read it begins
     /// anew.
     ///
@@ -135,22 +128,11 @@ impl Events {
     }
 
     async fn begin_mqtt(&self, principal: &Principal, client: ConnectingClient) -> Result<BegunMqttSession, Error> {
-        let ConnectingClient { client_id, clean_start, expiry, publisher, will, most, may_exceed } = client;
+        let ConnectingClient { client_id, clean_start, expiry, publisher, will, may_exceed } = client;
         let key = MqttSessionKey { username: principal.username.clone(), client_id };
-        let (auth_context, rules) = (principal.auth_context.clone(), self.will_rules());
-        self.writer
-            .submit(BeginMqttSession {
-                key,
-                auth_context,
-                clean_start,
-                expiry,
-                publisher,
-                will,
-                most,
-                may_exceed,
-                rules,
-            })
-            .await
+        let auth_context = principal.auth_context.clone();
+        let begin = BeginMqttSession { key, auth_context, clean_start, expiry, publisher, will, may_exceed };
+        self.writer.submit(begin).await
     }
 
     /// Reads a session that goes on. If it cannot be read it begins anew.
@@ -198,7 +180,7 @@ impl Events {
     /// # Errors
     /// Those of [`Writer::post`](crate::writer::Writer::post).
     pub fn change_mqtt_session(&self, id: MqttSessionId, change: MqttSessionChange) -> Result<Outcome<bool>, Error> {
-        self.writer.post(ChangeMqttSession { id, change, rules: self.will_rules() })
+        self.writer.post(ChangeMqttSession { id, change })
     }
 
     /// Inserts a message of QoS 2 as [`Events::insert`] does, unless the session has noted its packet identifier: then
@@ -225,8 +207,6 @@ impl Events {
             key: None,
             stream: None,
             packet: Some((session, packet)),
-            authorize: self.authorize(),
-            quotas: self.limits.get().quotas(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::insert::rules;
 use super::new_event::NewEvent;
-use crate::domain::{Quotas, TenantName, Username};
+use crate::domain::{TenantName, Username};
 use crate::error::Error;
 use crate::writer::Batch;
 
@@ -30,14 +30,14 @@ impl ImportedEvent {
     /// # Errors
     /// [`Error::TenantNameInvalid`], [`Error::TenantNameLookalike`] of a new tenant; [`Error::InboxUnknown`];
     /// [`Error::TooManyNames`]; [`Error::Storage`]. Then the change has to undo what this has written.
-    pub fn put(self, batch: &mut Batch<'_>, quotas: Quotas) -> Result<bool, Error> {
+    pub fn put(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
         let Self { tenant, author, event } = self;
         if event.data.is_none() && batch.latest_position(&tenant, &event.name)?.is_none() {
             return Ok(false);
         }
         let (claim, author) = (batch.free_tenant(&tenant)?, named(batch, &tenant, author.as_deref())?);
         let events = vec![event];
-        rules::check(batch, (&tenant, &author), &events, quotas, |_, _, _| Ok(()))?;
+        rules::check(batch, (&tenant, &author), &events, |_, _, _| Ok(()))?;
         batch.claim(claim);
         rules::write(batch, &tenant, &author, events, None).map(|()| true)
     }

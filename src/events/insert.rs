@@ -6,11 +6,10 @@ use std::num::NonZeroU16;
 use aws_lc_rs::digest;
 
 use super::new_event::NewEvent;
-use super::registry::Registry;
 use super::stream_id::StreamId;
 use crate::domain::{
-    Account, AuthContext, Authorize, Event, EventName, MqttSessionId, Payload, Position, Quotas, TenantName, Timestamp,
-    Username,
+    Account, AuthContext, Authorize, Event, EventId, EventName, MqttSessionId, Payload, Position, TenantName,
+    Timestamp, Username,
 };
 use crate::error::Error;
 use crate::store::{self, NewAnswer};
@@ -32,8 +31,8 @@ pub enum Condition {
     None,
     /// There is no event of the name (`if-none-match: *`).
     IsNew,
-    /// The latest event of the name is at this position (`if-match`); `None` is a position of another database.
-    IsAt(Option<Position>),
+    /// The latest event of the name has this id (`if-match`), which may be one of another database.
+    IsAt(EventId),
 }
 
 /// The key by which the second of two equal requests is known as a repetition (the `idempotency-key` header).
@@ -72,15 +71,11 @@ pub struct Insert {
     pub condition: Condition,
     /// The key by which a repetition is known.
     pub key: Option<IdempotencyKey>,
-    /// The stream that events are bound to, and the registry that knows whether it is still there.
-    pub stream: Option<(StreamId, Registry)>,
+    /// The stream that events are bound to.
+    pub stream: Option<StreamId>,
     /// The session of MQTT and the packet identifier by which a message of QoS 2 is known until it is released: the session notes it in
     /// the same commit, and what it has noted is not inserted again.
     pub packet: Option<(MqttSessionId, NonZeroU16)>,
-    /// How it is decided what a user may insert.
-    pub authorize: Authorize,
-    /// The quotas of the tenant and the user.
-    pub quotas: Quotas,
 }
 
 /// Where and when events were committed.
@@ -111,8 +106,8 @@ impl Change for Insert {
         {
             return Ok(Inserted { first, count: 1, timestamp, is_replayed: true });
         }
-        self.check_rights(&account)?;
-        let fingerprint = self.key.as_ref().map(|_| self.fingerprint());
+        self.check_rights(batch, &account)?;
+        let fingerprint = self.key.as_ref().map(|_| self.fingerprint(self.position(batch)));
         if let Some(inserted) = self.inserted_before(batch, &account, fingerprint)? {
             return Ok(inserted);
         }
@@ -133,7 +128,7 @@ impl Insert {
     pub fn or_nothing(self, batch: &mut Batch<'_>, tenant: &TenantName) -> Result<(), Error> {
         let before = batch.mark();
         let inserted = batch.account(&self.username, &self.auth_context).and_then(|account| {
-            self.check_rights(&account)?;
+            self.check_rights(batch, &account)?;
             self.check(batch, &account)?;
             if account.tenant == *tenant {
                 self.write(batch, &account, None)?;
@@ -150,8 +145,16 @@ impl Insert {
         }
     }
 
-    fn check_rights(&self, account: &Account) -> Result<(), Error> {
-        let may_insert = account.scopes.to_insert(self.authorize, &self.username);
+    /// The position of the event that must be the latest, if there must be one and this database has given its id out.
+    fn position(&self, batch: &Batch<'_>) -> Option<Position> {
+        match self.condition {
+            Condition::None | Condition::IsNew => None,
+            Condition::IsAt(id) => batch.position_of(id),
+        }
+    }
+
+    fn check_rights(&self, batch: &Batch<'_>, account: &Account) -> Result<(), Error> {
+        let may_insert = account.scopes.to_insert(batch.rules().authorize, &self.username);
         if let Some(NewEvent { name, .. }) = self.events.iter().find(|event| !may_insert.allows(&event.name)) {
             return Err(Error::MissingScope(Authorize::scope_to_insert(name)));
         }
@@ -190,14 +193,14 @@ impl Insert {
         account: &Account,
         fingerprint: Option<Fingerprint>,
     ) -> Result<Inserted, Error> {
-        let stream = self.stream.as_ref().map(|(stream, _)| *stream);
-        let Self { username, events, key, packet, quotas, .. } = self;
+        let Self { username, events, key, packet, stream, .. } = self;
         let (first, count, timestamp) = (batch.head().next(), events.len() as u64, batch.now());
         rules::write(batch, &account.tenant, &username, events, stream)?;
         if let Some((IdempotencyKey(key), fingerprint)) = key.as_ref().zip(fingerprint) {
             let tenant = &account.tenant;
             let new = NewAnswer { username: &username, tenant, idempotency_key: key, fingerprint, first, count };
-            batch.remember_answer(new, quotas.keys)?;
+            let at_most = batch.rules().quotas().keys;
+            batch.remember_answer(new, at_most)?;
         }
         if let Some((session, packet)) = packet {
             batch.note_mqtt_unreleased(session, packet, first)?;
@@ -209,10 +212,10 @@ impl Insert {
     fn check(&self, batch: &mut Batch<'_>, account: &Account) -> Result<(), Error> {
         let condition =
             |batch: &mut Batch<'_>, name: &EventName, latest| self.check_condition(batch, account, name, latest);
-        rules::check(batch, (&account.tenant, &self.username), &self.events, self.quotas, condition)?;
+        rules::check(batch, (&account.tenant, &self.username), &self.events, condition)?;
         // In the writer: events that are bound before the stream has gone for good are found and removed (`maintenance/due.rs`), and
         // after that none is bound to it.
-        if self.stream.as_ref().is_some_and(|(stream, streams)| !streams.has_stream(&self.username, *stream)) {
+        if self.stream.is_some_and(|stream| !(batch.rules().has_stream)(&self.username, stream.get())) {
             return Err(Error::StreamUnknown);
         }
         Ok(())
@@ -229,13 +232,13 @@ impl Insert {
         let holds = match self.condition {
             Condition::None => true,
             Condition::IsNew => latest.is_none(),
-            Condition::IsAt(position) => latest.is_some() && latest == position,
+            Condition::IsAt(_) => latest.is_some() && latest == self.position(batch),
         };
         if holds {
             return Ok(());
         }
         // A user who may insert an event but may not see it is not shown it here.
-        let (rights, own) = account.scopes.to_see(self.authorize, &self.username);
+        let (rights, own) = account.scopes.to_see(batch.rules().authorize, &self.username);
         let is_seen = rights.allow(name.as_str()) || own.allows(name.as_str());
         let latest = latest.filter(|_| is_seen);
         let current = latest.map(|latest| batch.event(&account.tenant, latest)).transpose()?.flatten();
@@ -244,13 +247,13 @@ impl Insert {
 
     /// Tells one request from another: SHA-256 of everything that it asks for. It is kept for a day, over restarts and new releases, so
     /// the bytes that are hashed must stay the same: another encoding needs another version of answers (`store/codec.rs`).
-    fn fingerprint(&self) -> Fingerprint {
+    fn fingerprint(&self, position: Option<Position>) -> Fingerprint {
         let mut context = digest::Context::new(&digest::SHA256);
-        let condition = match self.condition {
-            Condition::None => Cow::Borrowed("None"),
-            Condition::IsNew => "IsNew".into(),
-            Condition::IsAt(None) => "IsAt(None)".into(),
-            Condition::IsAt(Some(position)) => format!("IsAt(Some(Position({})))", position.get()).into(),
+        let condition = match (self.condition, position) {
+            (Condition::None, _) => Cow::Borrowed("None"),
+            (Condition::IsNew, _) => "IsNew".into(),
+            (Condition::IsAt(_), None) => "IsAt(None)".into(),
+            (Condition::IsAt(_), Some(position)) => format!("IsAt(Some(Position({})))", position.get()).into(),
         };
         context.update(condition.as_bytes());
         context.update(if self.is_array { b" true" } else { b" false" });

@@ -20,19 +20,18 @@ use self::mqtt_sessions::MqttSessions;
 use self::retention::Tails;
 use self::rounds::{Desk, Pace};
 use super::hub::Hub;
-use super::mqtt_sessions::CurrentWillRules;
 use crate::clock::Clock;
 use crate::writer::Writer;
 
 pub use self::retention::Retention;
 
-/// Removes what has expired, shortens the tails, erases what deleted users left, and publishes wills by the rules of that time, for as long
+/// Removes what has expired, shortens the tails, erases what deleted users left, and publishes wills, for as long
 /// as the server lives.
-pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retention, rules: CurrentWillRules) {
+pub async fn keep_up(hub: Hub, writer: Writer, clock: Clock, retention: Retention) {
     let desk = Desk { store: hub.store().clone(), writer, clock };
     let (mut due, mut erasing) = (Due::new(hub.clone(), desk.clone()), Erasing::new(hub, desk.clone()));
-    let mut sessions = MqttSessions::new(desk.clone(), rules.clone());
-    let mut tails = Tails::new(desk, retention, rules);
+    let mut sessions = MqttSessions::new(desk.clone());
+    let mut tails = Tails::new(desk, retention);
     let due = async {
         let mut pace = Pace::new();
         while pace.goes_on(due.round().await).await {}

@@ -50,7 +50,7 @@ pub use import::ImportedEvent;
 pub use insert::{Condition, IdempotencyKey, Insert, Inserted, MAX_BYTES_AT_ONCE, MAX_EVENTS_AT_ONCE};
 pub use maintenance::{Retention, keep_up};
 pub use mqtt_sessions::{
-    BeginMqttSession, BegunMqttSession, ChangeMqttSession, MqttSessionBefore, MqttSessionChange, WillFate, WillRules,
+    BeginMqttSession, BegunMqttSession, ChangeMqttSession, MqttSessionBefore, MqttSessionChange, WillFate,
 };
 pub use new_event::{Lifetime, NewEvent};
 pub use rate::Rates;

@@ -1,14 +1,13 @@
 //! Changes of sessions of MQTT that outlive their connections, and wills.
 
 use std::num::NonZeroU16;
-use std::sync::Arc;
 
 use super::insert::{Condition, Insert};
 use super::new_event::{Lifetime, NewEvent};
 use crate::domain::{
     AuthContext, Authorize, Guest, KeptSubscription, KeptWill, MAX_EVENT_BYTES, MAX_EXPIRES_IN, MqttAsked,
     MqttProgress, MqttSessionHead, MqttSessionId, MqttSessionKey, Outgoing, PayloadForm, Position, Published,
-    PublisherId, Quotas, WillRight,
+    PublisherId, WillRight,
 };
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -19,107 +18,83 @@ const FORGOTTEN_AT_ONCE: usize = 4;
 /// How many sessions of a user who may exceed the limit are looked at to make room for one: there may be tens of thousands.
 const LOOKED_AT: usize = 256;
 
-/// By what wills are published.
-#[derive(Clone, Copy, Debug)]
-pub struct WillRules {
-    /// How it is decided what a user may insert.
-    pub authorize: Authorize,
-    /// The quotas of tenants and users.
-    pub quotas: Quotas,
+/// Publishes a will, with the rights that its user has now. If there are none, it is dropped, as MQTT has it for messages that are not
+/// permitted and cannot be refused. A guest had them when the connection ended, which does not outlive its token. It is dropped, too,
+/// if something is damaged where it is to go: a session that did not end would never expire, and its client could not come back.
+fn publish(batch: &mut Batch<'_>, head: &MqttSessionHead, will: KeptWill) -> Result<(), Error> {
+    let KeptWill { topic, payload, qos, retain, properties, expires_in, by, delay: _ } = will;
+    if expires_in == Some(0) {
+        return Ok(());
+    }
+    let (username, tenant) = (head.key.username.clone(), &head.tenant);
+    let auth_context = match by {
+        WillRight::SignIn(sign_in) => AuthContext::User(sign_in),
+        WillRight::Token(_) => AuthContext::Guest(Guest::to_insert(username.clone(), tenant.clone(), topic.clone())),
+    };
+    let (data, form) = PayloadForm::read(&payload);
+    let published = Published { form, qos, publisher: head.publisher, properties };
+    let expires_in = expires_in.map(|seconds| u64::from(seconds).min(MAX_EXPIRES_IN));
+    let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
+    let Ok(event) = NewEvent::published(topic, data, published, lifetime, MAX_EVENT_BYTES) else { return Ok(()) };
+    let insert = Insert {
+        username,
+        auth_context,
+        events: vec![event],
+        is_array: false,
+        condition: Condition::None,
+        key: None,
+        stream: None,
+        packet: None,
+    };
+    insert.or_nothing(batch, tenant)
 }
 
-/// The rules for wills as they are when it is called: a reload may change quotas.
-pub type CurrentWillRules = Arc<dyn Fn() -> WillRules + Send + Sync>;
+/// Has the right to publish the will of a session rest on something newer.
+fn renew(batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead, by: &AuthContext) -> Result<(), Error> {
+    let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
+    let username = &head.key.username;
+    let may_insert = batch.account(username, by)?.scopes.to_insert(batch.rules().authorize, username);
+    let will = may_insert.allows(&will.topic).then(|| KeptWill { by: by.into(), ..will });
+    batch.put_mqtt_will(id, will.as_ref())
+}
 
-impl WillRules {
-    /// Publishes a will, with the rights that its user has now. If there are none, it is dropped, as MQTT has it for messages that are not
-    /// permitted and cannot be refused. A guest had them when the connection ended, which does not outlive its token. It is dropped, too,
-    /// if something is damaged where it is to go: a session that did not end would never expire, and its client could not come back.
-    fn publish(self, batch: &mut Batch<'_>, head: &MqttSessionHead, will: KeptWill) -> Result<(), Error> {
-        let KeptWill { topic, payload, qos, retain, properties, expires_in, by, delay: _ } = will;
-        if expires_in == Some(0) {
-            return Ok(());
-        }
-        let (username, tenant) = (head.key.username.clone(), &head.tenant);
-        let auth_context = match by {
-            WillRight::SignIn(sign_in) => AuthContext::User(sign_in),
-            WillRight::Token(_) => {
-                AuthContext::Guest(Guest::to_insert(username.clone(), tenant.clone(), topic.clone()))
-            }
-        };
-        let (data, form) = PayloadForm::read(&payload);
-        let published = Published { form, qos, publisher: head.publisher, properties };
-        let expires_in = expires_in.map(|seconds| u64::from(seconds).min(MAX_EXPIRES_IN));
-        let lifetime = Lifetime { expires_in, transient: !retain, ..Lifetime::default() };
-        let Ok(event) = NewEvent::published(topic, data, published, lifetime, MAX_EVENT_BYTES) else { return Ok(()) };
-        let insert = Insert {
-            username,
-            auth_context,
-            events: vec![event],
-            is_array: false,
-            condition: Condition::None,
-            key: None,
-            stream: None,
-            packet: None,
-            authorize: self.authorize,
-            quotas: self.quotas,
-        };
-        insert.or_nothing(batch, tenant)
-    }
+/// Publishes the will of a session, if there is one, and takes it away.
+fn publish_of(batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
+    let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
+    batch.put_mqtt_will(id, None)?;
+    publish(batch, head, will)
+}
 
-    /// Has the right to publish the will of a session rest on something newer.
-    fn renew(
-        self,
-        batch: &mut Batch<'_>,
-        id: MqttSessionId,
-        head: &MqttSessionHead,
-        by: &AuthContext,
-    ) -> Result<(), Error> {
-        let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
-        let username = &head.key.username;
-        let may_insert = batch.account(username, by)?.scopes.to_insert(self.authorize, username);
-        let will = may_insert.allows(&will.topic).then(|| KeptWill { by: by.into(), ..will });
-        batch.put_mqtt_will(id, will.as_ref())
-    }
+/// The same, if that is due since the connection has ended.
+fn publish_if_due(batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
+    let due_at = batch.mqtt_will(id)?.and_then(|will| head.will_due_at(&will));
+    if due_at.is_some_and(|at| at <= batch.now()) { publish_of(batch, id, head) } else { Ok(()) }
+}
 
-    /// Publishes the will of a session, if there is one, and takes it away.
-    fn publish_of(self, batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
-        let Some(will) = batch.mqtt_will(id)? else { return Ok(()) };
-        batch.put_mqtt_will(id, None)?;
-        self.publish(batch, head, will)
-    }
+/// Forgets a session. Its will does not wait longer than that (MQTT 5.0, 3.1.3.2.2).
+pub(super) fn forget(batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
+    let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
+    publish_of(batch, id, &head)?;
+    batch.forget_mqtt_session(id, &head.key)
+}
 
-    /// The same, if that is due since the connection has ended.
-    fn publish_if_due(self, batch: &mut Batch<'_>, id: MqttSessionId, head: &MqttSessionHead) -> Result<(), Error> {
-        let due_at = batch.mqtt_will(id)?.and_then(|will| head.will_due_at(&will));
-        if due_at.is_some_and(|at| at <= batch.now()) { self.publish_of(batch, id, head) } else { Ok(()) }
+/// Ends the connection of a session, whose will is published now or after its delay. Without an expiry the session ends, too.
+pub(super) fn end(batch: &mut Batch<'_>, id: MqttSessionId, head: MqttSessionHead) -> Result<(), Error> {
+    if head.expiry == 0 {
+        return forget(batch, id);
     }
+    let head = MqttSessionHead { ended_at: Some(batch.now()), ..head };
+    publish_if_due(batch, id, &head)?;
+    batch.put_mqtt_head(id, head)
+}
 
-    /// Forgets a session. Its will does not wait longer than that (MQTT 5.0, 3.1.3.2.2).
-    pub(super) fn forget(self, batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
-        let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
-        self.publish_of(batch, id, &head)?;
-        batch.forget_mqtt_session(id, &head.key)
+/// Does what is due of a session whose connection has ended.
+pub(super) fn look_after(batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
+    let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
+    if head.expires_at().is_some_and(|at| at <= batch.now()) {
+        return forget(batch, id);
     }
-
-    /// Ends the connection of a session, whose will is published now or after its delay. Without an expiry the session ends, too.
-    pub(super) fn end(self, batch: &mut Batch<'_>, id: MqttSessionId, head: MqttSessionHead) -> Result<(), Error> {
-        if head.expiry == 0 {
-            return self.forget(batch, id);
-        }
-        let head = MqttSessionHead { ended_at: Some(batch.now()), ..head };
-        self.publish_if_due(batch, id, &head)?;
-        batch.put_mqtt_head(id, head)
-    }
-
-    /// Does what is due of a session whose connection has ended.
-    pub(super) fn look_after(self, batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(), Error> {
-        let Some(head) = batch.mqtt_head(id)? else { return Ok(()) };
-        if head.expires_at().is_some_and(|at| at <= batch.now()) {
-            return self.forget(batch, id);
-        }
-        self.publish_if_due(batch, id, &head)
-    }
+    publish_if_due(batch, id, &head)
 }
 
 /// A client connects: its session goes on or begins anew, and its will is kept.
@@ -136,12 +111,8 @@ pub struct BeginMqttSession {
     pub publisher: PublisherId,
     /// The will.
     pub will: Option<KeptWill>,
-    /// How many sessions of a user may outlive their connections.
-    pub most: usize,
-    /// Whether there may be more as long as all of them are connected.
+    /// Whether the user may have more sessions than others as long as all of them are connected.
     pub may_exceed: bool,
-    /// By what wills are published.
-    pub rules: WillRules,
 }
 
 /// What a session was before its client connected, which it is again if the client is not let in after all.
@@ -172,10 +143,10 @@ impl Change for BeginMqttSession {
     }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<BegunMqttSession, Error> {
-        let Self { key, auth_context, clean_start, expiry, publisher, will, most, may_exceed, rules } = self;
+        let Self { key, auth_context, clean_start, expiry, publisher, will, may_exceed } = self;
         let account = batch.account(&key.username, &auth_context)?;
         if let Some(KeptWill { topic, .. }) = &will
-            && !account.scopes.to_insert(rules.authorize, &key.username).allows(topic)
+            && !account.scopes.to_insert(batch.rules().authorize, &key.username).allows(topic)
         {
             return Err(Error::MissingScope(Authorize::scope_to_insert(topic)));
         }
@@ -194,7 +165,7 @@ impl Change for BeginMqttSession {
                 // the events of that tenant, and the rights by which it was subscribed were others.
                 let is_here = head.tenant == account.tenant && head.began.1 >= account.tenant_since;
                 if clean_start || has_expired || !is_here {
-                    rules.forget(batch, id)?;
+                    forget(batch, id)?;
                 } else {
                     // It goes on before the will was due. But one without a delay was due when the connection was lost, and of others
                     // the delay may be over although nobody has looked since.
@@ -202,7 +173,7 @@ impl Change for BeginMqttSession {
                     let is_due =
                         |will: &KeptWill| will.delay == 0 || head.will_due_at(will).is_some_and(|due_at| due_at <= now);
                     if before.take_if(|will| is_due(will)).is_some() {
-                        rules.publish_of(batch, id, &head)?;
+                        publish_of(batch, id, &head)?;
                     }
                     present = Some((id, MqttSessionBefore { head, will: before }));
                 }
@@ -216,7 +187,7 @@ impl Change for BeginMqttSession {
             }
             None if expiry == 0 && will.is_none() => return Ok(BegunMqttSession::Anew(None)),
             None => {
-                if expiry > 0 && !make_room(batch, &key, (most, may_exceed), rules)? {
+                if expiry > 0 && !make_room(batch, &key, may_exceed)? {
                     return Ok(BegunMqttSession::TooMany);
                 }
                 let began = (batch.now(), batch.head());
@@ -234,13 +205,8 @@ impl Change for BeginMqttSession {
 
 /// Forgets the sessions of a user that ended longest ago until there is room for one more, and a few more than that if there were too many
 /// before. Returns whether there is room.
-fn make_room(
-    batch: &mut Batch<'_>,
-    key: &MqttSessionKey,
-    (most, may_exceed): (usize, bool),
-    rules: WillRules,
-) -> Result<bool, Error> {
-    let ids = batch.mqtt_sessions_of(&key.username)?;
+fn make_room(batch: &mut Batch<'_>, key: &MqttSessionKey, may_exceed: bool) -> Result<bool, Error> {
+    let (ids, most) = (batch.mqtt_sessions_of(&key.username)?, batch.rules().mqtt_sessions);
     let Some(too_many) = (ids.len() + 1).checked_sub(most).filter(|too_many| *too_many > 0) else { return Ok(true) };
     let mut ended = Vec::new();
     for id in if may_exceed { some_of(ids, u64::from_be_bytes(crate::random::bytes())) } else { ids } {
@@ -252,7 +218,7 @@ fn make_room(
     ended.sort_unstable();
     let has_room = may_exceed || ended.len() >= too_many;
     for (_, id) in ended.into_iter().take(too_many.min(FORGOTTEN_AT_ONCE)).filter(|_| has_room) {
-        rules.forget(batch, id)?;
+        forget(batch, id)?;
     }
     Ok(has_room)
 }
@@ -313,8 +279,6 @@ pub struct ChangeMqttSession {
     pub id: MqttSessionId,
     /// What changes.
     pub change: MqttSessionChange,
-    /// By what wills are published.
-    pub rules: WillRules,
 }
 
 impl Change for ChangeMqttSession {
@@ -336,7 +300,7 @@ impl Change for ChangeMqttSession {
     }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
-        let Self { id, change, rules } = self;
+        let Self { id, change } = self;
         // One that was forgotten meanwhile writes nothing, since nothing would be removed of it any more.
         let Some(head) = batch.mqtt_head(id)? else { return Ok(false) };
         match change {
@@ -354,19 +318,19 @@ impl Change for ChangeMqttSession {
                 batch.put_mqtt_will(id, before.will.as_ref())?;
                 batch.put_mqtt_head(id, before.head)?;
             }
-            MqttSessionChange::RenewWill(by) => rules.renew(batch, id, &head, &by)?,
+            MqttSessionChange::RenewWill(by) => renew(batch, id, &head, &by)?,
             MqttSessionChange::End(progress, expiry, will) => {
                 let head = MqttSessionHead { expiry: expiry.unwrap_or(head.expiry), ..head };
                 match will {
                     WillFate::AfterDelay => {}
-                    WillFate::Now => rules.publish_of(batch, id, &head)?,
+                    WillFate::Now => publish_of(batch, id, &head)?,
                     WillFate::Discarded => batch.put_mqtt_will(id, None)?,
                 }
                 batch.save_mqtt_progress(id, &progress)?;
-                rules.end(batch, id, head)?;
+                end(batch, id, head)?;
                 batch.find_mqtt_session_again(id);
             }
-            MqttSessionChange::Forget => rules.forget(batch, id)?,
+            MqttSessionChange::Forget => forget(batch, id)?,
         }
         Ok(true)
     }

@@ -100,14 +100,15 @@ impl Identity {
         let changed = async {
             let NewOwnPassword { password, new_password, totp, recovery_code, refresh } = new;
             let code = Code::of(totp, recovery_code)?;
-            let (user, owner) = self.prove_owner(principal, password, code, from).await?;
+            let (user, owner, guess) = self.prove_owner(principal, password, code, from).await?;
             let share = || Share::of_account(from, &user.username);
             let new = Password::parse(new_password)?;
             let new = self.new_password(share(), new, &user.username, user.email.as_ref()).await?;
             let hash = self.0.passwords.hash(share(), new).await?;
             let (session, token) = self.new_session(refresh.unwrap_or_default(), device);
             let generation = new_generation();
-            let signed_in = self.0.writer.submit(ChangePassword { owner, hash, generation, session }).await?;
+            let change = ChangePassword { owner, hash, generation, session };
+            let signed_in = self.submit_guess(change, guess).await?;
             self.issue(signed_in, token)
         };
         visit.ends(changed.await)
@@ -124,8 +125,8 @@ impl Identity {
         let deleted = async {
             let Removal { password, totp, recovery_code } = removal;
             let code = Code::of(totp, recovery_code)?;
-            let (_, owner) = self.prove_owner(principal, password, code, from).await?;
-            self.0.writer.submit(DeleteMe { owner, how: self.deletion(None) }).await
+            let (_, owner, guess) = self.prove_owner(principal, password, code, from).await?;
+            self.submit_guess(DeleteMe { owner, how: Deletion::asked(None) }, guess).await
         };
         visit.ends(deleted.await)
     }
@@ -139,14 +140,15 @@ struct ChangePassword {
 }
 
 impl Change for ChangePassword {
-    type Outcome = SignedIn;
+    /// `None` if the code was wrong.
+    type Outcome = Option<SignedIn>;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<SignedIn, Error> {
-        let mut user = self.owner.user(batch)?;
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<SignedIn>, Error> {
+        let Some(mut user) = self.owner.user(batch)? else { return Ok(None) };
         user.set_password(self.hash, self.generation);
         batch.put_user(&user);
         batch.end_streams_of(&user.username);
-        SignedIn::new(batch, user, self.session)
+        SignedIn::new(batch, user, self.session).map(Some)
     }
 }
 
@@ -156,11 +158,12 @@ struct DeleteMe {
 }
 
 impl Change for DeleteMe {
-    type Outcome = ();
+    /// `None` if the code was wrong.
+    type Outcome = Option<()>;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let user = self.owner.user(batch)?;
-        self.how.of(batch, &user)
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<()>, Error> {
+        let Some(user) = self.owner.user(batch)? else { return Ok(None) };
+        self.how.of(batch, &user).map(Some)
     }
 }
 

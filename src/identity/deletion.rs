@@ -23,35 +23,34 @@ impl Identity {
                 }
             };
             let username = Username::parse(username).map_err(|_| Error::UserUnknown)?;
-            self.0.writer.submit(DeleteUser { username, how: self.deletion(erase) }).await
+            self.0.writer.submit(DeleteUser { username, how: Deletion::asked(erase) }).await
         };
         act.ends(deleted.await)
-    }
-
-    /// How a user is deleted: as the flags say, unless something else is asked for.
-    pub(super) fn deletion(&self, erase: Option<Erase>) -> Deletion {
-        let settings = self.0.settings.deletions.clone();
-        let erase = erase.unwrap_or(settings.erase);
-        Deletion { settings: Deletions { erase, ..settings }, random: crate::random::bytes() }
     }
 }
 
 /// How a user is deleted.
 pub(super) struct Deletion {
-    settings: Deletions,
+    /// What happens to the events that they inserted; `None` is as the flag says.
+    erase: Option<Erase>,
     /// For the name that takes the place of the user's.
     random: [u8; 8],
 }
 
 impl Deletion {
+    /// As it is asked for.
+    pub(super) fn asked(erase: Option<Erase>) -> Self {
+        Self { erase, random: crate::random::bytes() }
+    }
+
     /// Deletes a user, and ends their streams.
     ///
     /// # Errors
     /// Those of [`crate::store::Transaction::delete_user`].
     pub(super) fn of(self, batch: &mut Batch<'_>, user: &User) -> Result<(), Error> {
-        let Self { settings: Deletions { name_quarantine, erase }, random } = self;
+        let Deletions { name_quarantine, erase } = batch.rules().deletions;
         let free_at = batch.now() + name_quarantine;
-        batch.delete_user(user, erase, free_at, random)?;
+        batch.delete_user(user, self.erase.unwrap_or(erase), free_at, self.random)?;
         batch.end_streams_of(&user.username);
         Ok(())
     }

@@ -143,10 +143,8 @@ impl Identity {
         let uses = u16::try_from(new.uses.unwrap_or(1)).ok().filter(|uses| (1..=MAX_USES).contains(uses));
         let uses = uses.ok_or_else(|| Error::BodyInvalid(format!("uses must be 1 to {MAX_USES}")))?;
         let scopes = new.scopes.as_deref().map(Scope::parse_all).transpose()?;
-        // Whoever signs up without others gets the default ones. A user gives on none that they lack, so these are asked for, too.
-        let given = || by.as_ref().and(self.0.settings.default_scopes.clone());
-        let scopes = scopes.or_else(given);
-        self.0.tokens.form().check_scopes(scopes.as_deref().unwrap_or_default())?;
+        let given = || by.as_ref().and(self.0.settings.default_scopes.as_deref());
+        self.0.tokens.form().check_scopes(scopes.as_deref().or_else(given).unwrap_or_default())?;
         let secret = Secret::new(BASE64_URL_SAFE_NO_PAD.encode(crate::random::bytes::<INVITE_BYTES>()));
         let lasts = Duration::from_secs(lasts);
         let change = CreateInvite { id: id_of(&secret), tenant, scopes, lasts, uses, by };
@@ -171,6 +169,8 @@ impl Change for CreateInvite {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Timestamp, Error> {
         let Self { id, tenant, scopes, lasts, uses, by } = self;
+        // Whoever signs up without others gets the default ones. A user gives on none that they lack, so these are asked for, too.
+        let scopes = scopes.or_else(|| by.as_ref().and(batch.rules().default_scopes.clone()));
         let made_by = match by {
             None => None,
             Some((username, auth_context)) => {

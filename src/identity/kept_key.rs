@@ -49,7 +49,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 64 << 20).unwrap();
         let publish = |committed: crate::writer::Committed| drop(committed.durable.reveal());
-        let (writer, _failure) = Writer::start(committer, Clock::from_local(), publish).unwrap();
+        let (writer, _failure) =
+            Writer::start(committer, Clock::from_local(), crate::writer::Rules::example(), publish).unwrap();
         // Each looks before the writer has decided the other's.
         let keys = tokio::join!(
             kept_key("key", || vec![1], &store, &writer),

@@ -58,10 +58,10 @@ impl Identity {
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
         let attempt = self.0.throttle.account(&username, from).await?;
         let Proven { user, outdated, attempt } = self.prove(&username, password, from, attempt, |_| Ok(())).await?;
-        let factor = self.second_factor(&user, code, attempt).await?;
+        let (factor, guess) = self.second_factor(&user, code, attempt).await?;
         let signed_in = if factor.is_needed() || session.is_some() {
             let (username, generation) = (username.clone(), user.generation);
-            self.0.writer.submit(LetIn { username, generation, factor, session }).await?
+            self.submit_guess(LetIn { username, generation, factor, session }, guess).await?
         } else {
             SignedIn::Plain(Box::new(user))
         };
@@ -141,6 +141,8 @@ impl Identity {
     ) -> Result<Proven, Error> {
         let (user, attempt) = attempt.settle(self.0.store.user(username))?;
         let kept = user.as_ref().map(|user| user.password_hash.clone());
+        // After the user, so that it is no less than the work which came with them.
+        Self::load_work(&self.0.store, &self.0.passwords)?;
         let judge = move |verdict: Verdict| {
             let user = user.filter(|user| verdict.matches && !user.revoked).ok_or(Error::Unauthorized)?;
             also(&user)?;
@@ -256,10 +258,9 @@ mod tests {
     use super::super::{RootKey, Settings};
     use super::*;
     use crate::clock::Clock;
-    use crate::config::{Deletions, Passwords, SignIns, SignUps, Signup};
-    use crate::domain::Erase;
+    use crate::config::{Passwords, SignIns, SignUps, Signup};
     use crate::store::Store;
-    use crate::writer::Writer;
+    use crate::writer::{Rules, Writer};
 
     fn local() -> ClientAddress {
         ClientAddress::of([127, 0, 0, 1].into())
@@ -282,7 +283,7 @@ mod tests {
         }
         drop(transaction.commit().unwrap().reveal());
         let clock = Clock::from_local();
-        let (writer, _failure) = Writer::start(committer, clock.clone(), |committed| {
+        let (writer, _failure) = Writer::start(committer, clock.clone(), Rules::example(), |committed| {
             committed.durable.reveal();
         })
         .unwrap();
@@ -298,7 +299,6 @@ mod tests {
                 jwt_audience: None,
             },
             passwords: Passwords { password_min: 64, password_checker: true, totp_duration: Duration::from_secs(60) },
-            deletions: Deletions { name_quarantine: Duration::ZERO, erase: Erase::Anonymise },
             default_scopes: None,
             notiflux: None,
             channels: None,

@@ -43,7 +43,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::clock::Clock;
-use crate::config::{Deletions, Notiflux, Passwords, SignIns, SignUps};
+use crate::config::{Notiflux, Passwords, SignIns, SignUps};
 use crate::domain::{
     Account, AuthContext, ClientAddress, Guest, Scope, Secret, SessionId, SignIn, Timestamp, Username,
 };
@@ -146,8 +146,6 @@ pub struct Settings {
     pub sign_ups: SignUps,
     /// Settings of passwords.
     pub passwords: Passwords,
-    /// What becomes of a user who is deleted.
-    pub deletions: Deletions,
     /// The scopes of a user that is created without any; `None` means no scopes at all.
     pub default_scopes: Option<Vec<Scope>>,
     /// Settings of the tokens of notiflux; `None` takes none.

@@ -2,7 +2,7 @@
 
 use super::login::Proven;
 use super::owner::Owner;
-use super::second_factor::{Code, SecondFactor};
+use super::second_factor::{Code, Guess, SecondFactor};
 use super::{Identity, Principal};
 use crate::domain::{ClientAddress, Password, Secret, User};
 use crate::error::Error;
@@ -21,19 +21,20 @@ impl ProvenOwner {
         self.factor.is_needed()
     }
 
-    /// The user as they are now, with the code spent. They are to be stored, or to go.
+    /// The user as they are now, with the code spent; `None` if it is wrong or spent already. They are to be stored, or to go.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if the sign-in has ended, or if the code is wrong or spent, which counts.
-    pub fn user(self, batch: &Batch<'_>) -> Result<User, Error> {
+    /// [`Error::Unauthorized`] if the sign-in has ended.
+    pub fn user(self, batch: &Batch<'_>) -> Result<Option<User>, Error> {
         let mut user = self.owner.user(batch)?;
-        self.factor.spend(&mut user, batch.now())?;
-        Ok(user)
+        let is_right = self.factor.spend(&mut user, batch.now())?;
+        Ok(is_right.then_some(user))
     }
 }
 
 impl Identity {
-    /// Checks the password of whoever is signed in, and asks for the code if they need one, which the writer checks. Returns also the user.
+    /// Checks the password of whoever is signed in, and asks for the code if they need one, which the writer checks
+    /// in a change that is submitted with the guess. Returns also the user.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if the password or the code is wrong, as at a sign-in, and for a guest; [`Error::TotpRequired`] if it is
@@ -44,10 +45,10 @@ impl Identity {
         password: Secret,
         code: Option<Code>,
         from: ClientAddress,
-    ) -> Result<(User, ProvenOwner), Error> {
+    ) -> Result<(User, ProvenOwner, Guess), Error> {
         let Proven { user, attempt, .. } = self.prove_password_of(principal, password, from).await?;
-        let factor = self.second_factor(&user, code, attempt).await?;
-        Ok((user, ProvenOwner { owner: Owner::of(principal), factor }))
+        let (factor, guess) = self.second_factor(&user, code, attempt).await?;
+        Ok((user, ProvenOwner { owner: Owner::of(principal), factor }, guess))
     }
 
     /// Checks the password of whoever is signed in, for what needs no code. Returns the user.

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::audit::{Door, Visit};
@@ -39,8 +37,7 @@ impl Identity {
             let username = Username::parse(username).map_err(|_| Error::Unauthorized)?;
             let code = totp::reset_code();
             let shown = String::from_utf8_lossy(code.expose()).into_owned();
-            let change = BeginReset { username, code, expiry: self.0.settings.passwords.totp_duration };
-            self.0.writer.submit(change).await.map_err(unknown_is_unauthorized)?;
+            self.0.writer.submit(BeginReset { username, code }).await.map_err(unknown_is_unauthorized)?;
             Ok(shown)
         };
         act.ends(made.await)
@@ -87,15 +84,22 @@ impl Identity {
         attempt: Attempt,
         then: Option<(PasswordHash, Generation)>,
     ) -> Result<Attempt, Error> {
-        let guess = TryCode { username: username.clone(), code: code.clone(), attempt, then };
-        self.0.writer.submit(guess).await?.ok_or(Error::Unauthorized)
+        let guess = TryCode { username: username.clone(), code: code.clone(), then };
+        // Settled when the writer has checked it, whether the client still waits or not.
+        let settle = move |is_right| match attempt.settle(is_right)? {
+            (true, attempt) => Ok(attempt),
+            (false, attempt) => {
+                attempt.was_wrong();
+                Err(Error::Unauthorized)
+            }
+        };
+        self.0.writer.post_then(guess, settle)?.await
     }
 }
 
 struct BeginReset {
     username: Username,
     code: Secret,
-    expiry: Duration,
 }
 
 impl Change for BeginReset {
@@ -103,7 +107,7 @@ impl Change for BeginReset {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
-        let expires_at = batch.now() + self.expiry;
+        let expires_at = batch.now() + batch.rules().passwords.totp_duration;
         user.reset = Some(ResetChallenge { code: self.code, expires_at, tries_left: TRIES });
         batch.put_user(&user);
         Ok(())
@@ -114,22 +118,20 @@ impl Change for BeginReset {
 struct TryCode {
     username: Username,
     code: Secret,
-    attempt: Attempt,
     /// The new password and generation for which a correct code is spent. Without them, the code is only checked.
     then: Option<(PasswordHash, Generation)>,
 }
 
 impl Change for TryCode {
-    /// The attempt, if the code was correct.
-    type Outcome = Option<Attempt>;
+    /// Whether the code was correct.
+    type Outcome = bool;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<Attempt>, Error> {
-        let Self { username, code, attempt, then } = self;
+    fn decide(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
+        let Self { username, code, then } = self;
         let now = batch.now();
         // The same amount is written with or without a code, and with or without a user. Otherwise the time of the disk
         // would reveal the difference.
-        let (user, attempt) = attempt.settle(batch.user(&username))?;
-        if let Some(mut user) = user {
+        if let Some(mut user) = batch.user(&username)? {
             if let Some(challenge) = user.reset.take().filter(|challenge| challenge.expires_at > now) {
                 // A code of a revoked user never works, but guesses use it up as any other code.
                 if challenge.code.matches(code.expose()) && !user.revoked {
@@ -138,7 +140,7 @@ impl Change for TryCode {
                         batch.put_user(&user);
                         batch.end_streams_of(&user.username);
                     }
-                    return Ok(Some(attempt));
+                    return Ok(true);
                 }
                 let tries_left = challenge.tries_left.saturating_sub(1);
                 user.reset = (tries_left > 0).then_some(ResetChallenge { tries_left, ..challenge });
@@ -147,19 +149,17 @@ impl Change for TryCode {
         } else {
             batch.put_setting(DECOY, vec![0; DECOY_BYTES]);
         }
-        attempt.was_wrong();
-        Ok(None)
+        Ok(false)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::throttle::Throttle;
     use super::*;
     use crate::clock::Clock;
     use crate::domain::{Payload, Timestamp, User};
     use crate::store::Store;
-    use crate::writer::Writer;
+    use crate::writer::{Rules, Writer};
 
     /// Measures how many bytes a guess writes.
     struct Weigh(TryCode);
@@ -168,7 +168,7 @@ mod tests {
         type Outcome = usize;
 
         fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
-            assert!(self.0.decide(batch)?.is_none(), "the code was right");
+            assert!(!self.0.decide(batch)?, "the code was right");
             Ok(batch.written())
         }
     }
@@ -190,15 +190,13 @@ mod tests {
         let username = Username::parse("revoked").unwrap();
         transaction.put_user(&User { username, revoked: true, reset: Some(code(future)), ..User::example() });
         drop(transaction.commit().unwrap().reveal());
-        let (writer, _failure) = Writer::start(committer, Clock::from_local(), |committed| {
+        let (writer, _failure) = Writer::start(committer, Clock::from_local(), Rules::example(), |committed| {
             committed.durable.reveal();
         })
         .unwrap();
-        let throttle = Throttle::new();
         let weigh = async |name: &str| {
             let username = Username::parse(name).unwrap();
-            let attempt = throttle.account(&username, ClientAddress::of([127, 0, 0, 1].into())).await.unwrap();
-            let guess = TryCode { username, code: Secret::new("000000"), attempt, then: None };
+            let guess = TryCode { username, code: Secret::new("000000"), then: None };
             writer.submit(Weigh(guess)).await.unwrap()
         };
         for size in ["small", "large"] {

@@ -21,7 +21,11 @@ pub enum Code {
 /// The second factor that is shown at one act. [`SecondFactor::spend`] checks it in the writer, so that a code works once however many
 /// show it at the same time.
 #[must_use]
-pub struct SecondFactor(Option<(Code, Attempt)>);
+pub struct SecondFactor(Option<Code>);
+
+/// The counted guess at a code, beside the change that checks it. [`Identity::submit_guess`] settles it.
+#[must_use]
+pub struct Guess(Option<Attempt>);
 
 impl Code {
     /// The code in these fields of a body, if there is one.
@@ -38,8 +42,8 @@ impl Code {
     }
 
     /// What of a user the code is, if it is one of theirs and is not spent.
-    fn found(&self, user: &User, now: Timestamp) -> Result<Found, Error> {
-        let found = match self {
+    fn found(&self, user: &User, now: Timestamp) -> Option<Found> {
+        match self {
             Self::Totp(code) => {
                 let step = totp::matching_step(&user.totp_secret, code, now);
                 // Each step is good once (RFC 6238, section 5.2), and spends all earlier ones.
@@ -49,8 +53,7 @@ impl Code {
                 let hash = code.hash(user.id);
                 user.recovery_codes.iter().position(|kept| *kept == hash).map(Found::Recovery)
             }
-        };
-        found.ok_or(Error::Unauthorized)
+        }
     }
 }
 
@@ -82,9 +85,9 @@ impl Identity {
         user: &User,
         code: Option<Code>,
         attempt: Attempt,
-    ) -> Result<SecondFactor, Error> {
+    ) -> Result<(SecondFactor, Guess), Error> {
         if !user.needs_code() {
-            return Ok(SecondFactor(None));
+            return Ok((SecondFactor(None), Guess(None)));
         }
         let Some(code) = code else {
             attempt.was_wrong();
@@ -92,8 +95,33 @@ impl Identity {
         };
         let attempt = self.0.throttle.code(&user.username, attempt).await?;
         // The writer decides. It need not look at wrong ones, and nothing expensive is done for them.
-        let (_, attempt) = attempt.settle(code.found(user, self.0.clock.now()))?;
-        Ok(SecondFactor(Some((code, attempt))))
+        let (_, attempt) = attempt.settle(code.found(user, self.0.clock.now()).ok_or(Error::Unauthorized))?;
+        Ok((SecondFactor(Some(code)), Guess(Some(attempt))))
+    }
+
+    /// Has the writer decide a change that checks a guess. Its outcome is `None` if the guess was wrong, which then counts, whether
+    /// somebody waits for the answer or not. The guess is not in the change, so that another process may decide it.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a wrong guess; those of [`crate::writer::Writer::submit`], which do not count.
+    pub(super) async fn submit_guess<C, T>(&self, change: C, guess: Guess) -> Result<T, Error>
+    where
+        C: Change<Outcome = Option<T>>,
+        T: Send + 'static,
+    {
+        let settle = move |outcome: Result<Option<T>, Error>| {
+            outcome?.ok_or_else(|| {
+                guess.0.into_iter().for_each(Attempt::was_wrong);
+                Error::Unauthorized
+            })
+        };
+        self.0.writer.post_then(change, settle)?.await
+    }
+}
+
+impl From<Attempt> for Guess {
+    fn from(attempt: Attempt) -> Self {
+        Self(Some(attempt))
     }
 }
 
@@ -104,19 +132,21 @@ impl SecondFactor {
     }
 
     /// Checks it against the user as the writer has them now, and spends it. The user is to be stored if this succeeds. A caller makes sure
-    /// before that the user has the generation that they had when the password was checked.
+    /// before that the user has the generation that they had when the password was checked. Returns whether the code was right: neither
+    /// wrong nor spent.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] if the code is wrong or spent, which counts.
-    pub(super) fn spend(self, user: &mut User, now: Timestamp) -> Result<(), Error> {
+    /// [`Error::Unauthorized`] if a code is needed and there is none, which is no guess.
+    pub(super) fn spend(self, user: &mut User, now: Timestamp) -> Result<bool, Error> {
         match self.0 {
-            _ if !user.needs_code() => Ok(()),
+            _ if !user.needs_code() => Ok(true),
             // Two-factor was switched on meanwhile.
             None => Err(Error::Unauthorized),
-            Some((code, attempt)) => {
-                let (found, _) = attempt.settle(code.found(user, now))?;
-                found.spend(user);
-                Ok(())
+            Some(code) => {
+                let found = code.found(user, now);
+                let is_right = found.is_some();
+                found.into_iter().for_each(|found| found.spend(user));
+                Ok(is_right)
             }
         }
     }
@@ -133,16 +163,19 @@ pub(super) struct LetIn {
 }
 
 impl Change for LetIn {
-    type Outcome = SignedIn;
+    /// `None` if the code was wrong.
+    type Outcome = Option<SignedIn>;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<SignedIn, Error> {
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<SignedIn>, Error> {
         let user = batch.user(&self.username)?.filter(|user| user.generation == self.generation && !user.revoked);
         let mut user = user.ok_or(Error::Unauthorized)?;
         let spends = self.factor.is_needed();
-        self.factor.spend(&mut user, batch.now())?;
+        if !self.factor.spend(&mut user, batch.now())? {
+            return Ok(None);
+        }
         if spends {
             batch.put_user(&user);
         }
-        SignedIn::new(batch, user, self.session)
+        SignedIn::new(batch, user, self.session).map(Some)
     }
 }

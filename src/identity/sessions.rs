@@ -88,7 +88,6 @@ impl Identity {
             family: hashes.hash_family(&family),
             current: hashes.hash_rotation(&rotation),
             device,
-            lasts: self.0.settings.sign_ins.refresh_expiry,
         };
         (Some(begin), Some(NewToken { family, rotation }))
     }
@@ -132,7 +131,6 @@ impl Identity {
             rotation: self.0.refresh_tokens.hash_rotation(&rotation),
             next: self.0.refresh_tokens.hash_rotation(&next),
             device,
-            lasts: self.0.settings.sign_ins.refresh_expiry,
         });
         match renewed.await? {
             Renewed::Rotated(renewal) => self.tokens_of(&renewal, Some(refresh_token::write(id, &family, &next))),

@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::password::Share;
 use super::{Device, Identity, PasswordPool, Principal, RootKey, Settings};
 use crate::clock::Clock;
-use crate::config::{Deletions, Passwords, SignIns, SignUps, Signup};
-use crate::domain::{ClientAddress, Erase, Password, Secret, SignIn, Timestamp, User, Username};
+use crate::config::{Passwords, SignIns, SignUps, Signup};
+use crate::domain::{ClientAddress, Password, Secret, SignIn, Timestamp, User, Username};
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::writer::{Committed, Writer};
+use crate::writer::{Committed, Rules, Writer};
 
 /// An identity with one user.
 pub struct House {
@@ -39,7 +39,6 @@ fn settings() -> Settings {
         sign_ups: SignUps { signup: Signup::Closed, tenant: None },
         sign_ins: SignIns { jwt_expiry: lasts, access_expiry: lasts, refresh_expiry: lasts, jwt_audience: None },
         passwords: Passwords { password_min: 8, password_checker: false, totp_duration: lasts },
-        deletions: Deletions { name_quarantine: Duration::ZERO, erase: Erase::Anonymise },
         default_scopes: None,
         notiflux: None,
         channels: None,
@@ -91,7 +90,7 @@ impl House {
             drop(committed.durable.reveal());
             drop(held.lock().unwrap_or_else(PoisonError::into_inner));
         };
-        let (writer, _failure) = Writer::start(committer, clock.clone(), publish).unwrap();
+        let (writer, _failure) = Writer::start(committer, clock.clone(), Rules::example(), publish).unwrap();
         let root = RootKey::load(&store, &writer).await.unwrap();
         let identity = Identity::new(store.clone(), writer, clock.clone(), root, settings()).unwrap();
         Self { identity, store, clock, username: user.username, commits, answers, _directory: directory }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::domain::{Generation, Scope, Secret, SessionId, TenantName, Timestamp, User, Username};
 use crate::error::Error;
+use crate::writer::Rules;
 
 const ISSUER: &str = "Broker";
 /// The maximum length of a token, in bytes. Servers and proxies commonly accept 8 KiB for a header line, and some for
@@ -93,6 +94,11 @@ impl TokenForm {
     /// A form with an audience, or with the scopes in its place.
     pub fn new(audience: Option<String>) -> Self {
         Self { audience: audience.map(Arc::from) }
+    }
+
+    /// The form where a change is decided.
+    pub fn of(rules: &Rules) -> Self {
+        Self::new(rules.sign_ins.jwt_audience.clone())
     }
 
     fn claims<'a>(

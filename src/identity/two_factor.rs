@@ -10,7 +10,6 @@ use super::owner::Owner;
 use super::proven_owner::ProvenOwner;
 use super::second_factor::Code;
 use super::sessions::{BeginSession, IssuedTokens, SignedIn};
-use super::throttle::Attempt;
 use super::totp::{self, Issuer};
 use super::users::new_generation;
 use super::{Identity, Principal};
@@ -113,8 +112,8 @@ impl Identity {
             let (code, generation) = (totp::without_blanks(totp), new_generation());
             let owner = Owner::of(principal);
             let (session, token) = self.new_session(refresh.unwrap_or_default(), device);
-            let confirm = Confirm { owner, code, attempt, recovery_codes, generation, session };
-            let tokens = self.issue(self.0.writer.submit(confirm).await?, token)?;
+            let confirm = Confirm { owner, code, recovery_codes, generation, session };
+            let tokens = self.issue(self.submit_guess(confirm, attempt.into()).await?, token)?;
             Ok(ConfirmedTwoFactor { tokens, recovery_codes: shown })
         };
         visit.ends(confirmed.await)
@@ -135,11 +134,11 @@ impl Identity {
         let ended = async {
             let EndTwoFactor { password, totp, recovery_code } = end;
             let code = Code::of(totp, recovery_code)?;
-            let (_, owner) = self.prove_owner(principal, password, code, from).await?;
+            let (_, owner, guess) = self.prove_owner(principal, password, code, from).await?;
             if !owner.needs_code() {
                 return Err(Error::TwoFactorOff);
             }
-            self.0.writer.submit(End { owner }).await
+            self.submit_guess(End { owner }, guess).await
         };
         visit.ends(ended.await)
     }
@@ -168,17 +167,17 @@ impl Change for Begin {
 struct Confirm {
     owner: Owner,
     code: String,
-    attempt: Attempt,
     recovery_codes: Vec<RecoveryCode>,
     generation: Generation,
     session: Option<BeginSession>,
 }
 
 impl Change for Confirm {
-    type Outcome = SignedIn;
+    /// `None` if the code was wrong.
+    type Outcome = Option<SignedIn>;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<SignedIn, Error> {
-        let Self { owner, code, attempt, recovery_codes, generation, session } = self;
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<SignedIn>, Error> {
+        let Self { owner, code, recovery_codes, generation, session } = self;
         let mut user = owner.user(batch)?;
         if user.needs_code() {
             return Err(Error::TwoFactorOn);
@@ -186,13 +185,12 @@ impl Change for Confirm {
         let now: Timestamp = batch.now();
         let pending = user.pending_totp.take().filter(|pending| now < pending.expires_at);
         let PendingTotp { secret, .. } = pending.ok_or(Error::TwoFactorNotBegun)?;
-        let step = totp::matching_step(&secret, &code, now).ok_or(Error::Unauthorized);
-        let (step, _) = attempt.settle(step)?;
+        let Some(step) = totp::matching_step(&secret, &code, now) else { return Ok(None) };
         let recovery_codes = recovery_codes.iter().map(|code| code.hash(user.id)).collect();
         user.switch_two_factor_on(secret, step, recovery_codes, generation);
         batch.put_user(&user);
         batch.end_streams_of(&user.username);
-        SignedIn::new(batch, user, session)
+        SignedIn::new(batch, user, session).map(Some)
     }
 }
 
@@ -201,15 +199,16 @@ struct End {
 }
 
 impl Change for End {
-    type Outcome = ();
+    /// `None` if the code was wrong.
+    type Outcome = Option<()>;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let mut user = self.owner.user(batch)?;
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<()>, Error> {
+        let Some(mut user) = self.owner.user(batch)? else { return Ok(None) };
         if !user.needs_code() {
             return Err(Error::TwoFactorOff);
         }
         user.switch_two_factor_off();
         batch.put_user(&user);
-        Ok(())
+        Ok(Some(()))
     }
 }

@@ -5,7 +5,6 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::password::{Kept, PasswordPool, Work};
-use super::token::Subject;
 use super::user_fields::{Fields, UserInput, to_json};
 use super::users::{CreateUser, new_generation};
 use super::{Admin, Identity, totp};
@@ -87,11 +86,10 @@ pub struct ImportedUser {
     new: CreateUser,
     /// How much work it is to check the password.
     work: Work,
-    passwords: PasswordPool,
 }
 
 impl Identity {
-    /// Reads how much work each check of a password is to do, for the first one already.
+    /// Reads how much work each check of a password is to do. It may be another process that has imported users.
     pub(super) fn load_work(store: &Store, passwords: &PasswordPool) -> Result<(), Error> {
         passwords.set_work(work_of(store.setting(WORK_SETTING)?.as_deref()).work);
         Ok(())
@@ -125,16 +123,14 @@ impl Identity {
         user.generation = new_generation();
         user.revoked = revoked.unwrap_or(false);
         input.apply(&mut user)?;
-        user.scopes = user.scopes.or_else(|| self.0.settings.default_scopes.clone());
         let mut work = Work::default();
         if let Some(hash) = password_hash.as_ref().map(text).transpose()? {
             let (scheme, cost) = Kept::parse(hash).map_err(Error::PasswordHashInvalid)?.cost();
             work = Work::of(scheme, cost);
             user.password_hash = PasswordHash::new(hash.to_owned());
         }
-        let form = self.0.tokens.form().clone();
-        form.check(&Subject::from(&user), None)?;
-        Ok(ImportedUser { new: CreateUser { name, user, form }, work, passwords: self.0.passwords.clone() })
+        self.check_form(&user)?;
+        Ok(ImportedUser { new: CreateUser { name, user }, work })
     }
 
     /// Has checks of passwords do no more work than the hashes take that are left. Once all imported users have signed in, their hashes
@@ -165,8 +161,7 @@ impl Identity {
                 break;
             }
         }
-        let passwords = self.0.passwords.clone();
-        self.0.writer.submit(LowerWork { before, needed, passwords }).await
+        self.0.writer.submit(LowerWork { before, needed }).await
     }
 }
 
@@ -200,14 +195,12 @@ impl ImportedUser {
     /// # Errors
     /// Those of [`Identity::imported_user`] that depend on what there is already. Then the change has to undo what this has written.
     pub fn put(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let Self { new, work, passwords } = self;
+        let Self { new, work } = self;
         new.decide(batch)?;
         let before = work_of(batch.setting(WORK_SETTING)?.as_deref());
         let most = before.work.and(work);
-        put_work(batch, KeptWork { work: most, users: before.users + 1 })?;
-        // No later than the user is there.
-        passwords.set_work(most);
-        Ok(())
+        // In the commit that has the user: no check of their password does less.
+        put_work(batch, KeptWork { work: most, users: before.users + 1 })
     }
 }
 
@@ -215,7 +208,6 @@ impl ImportedUser {
 struct LowerWork {
     before: Vec<u8>,
     needed: Work,
-    passwords: PasswordPool,
 }
 
 impl Change for LowerWork {
@@ -224,7 +216,6 @@ impl Change for LowerWork {
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         if batch.setting(WORK_SETTING)?.as_ref() == Some(&self.before) {
             put_work(batch, KeptWork { work: self.needed, ..work_of(Some(&self.before)) })?;
-            self.passwords.set_work(self.needed);
         }
         Ok(())
     }

@@ -55,12 +55,17 @@ impl Identity {
         let mut user = User::new(Uuid::new_v4(), username.clone(), tenant, totp::new_secret());
         user.generation = new_generation();
         input.apply(&mut user)?;
-        user.scopes = user.scopes.or_else(|| self.0.settings.default_scopes.clone());
-        let form = self.0.tokens.form().clone();
         // It is checked here to save the hash. The writer decides.
-        form.check(&Subject::from(&user), None)?;
+        self.check_form(&user)?;
         user.password_hash = self.0.passwords.hash(share(username), password).await?;
-        Ok(CreateUser { name, user, form })
+        Ok(CreateUser { name, user })
+    }
+
+    /// Checks that a token of a new user would not be too long.
+    pub(super) fn check_form(&self, user: &User) -> Result<(), Error> {
+        let scopes = user.scopes.as_ref().or(self.0.settings.default_scopes.as_ref());
+        let subject = Subject { scopes: scopes.map(Vec::as_slice).unwrap_or_default(), ..Subject::from(user) };
+        self.0.tokens.form().check(&subject, None)
     }
 
     /// Changes a user. The user's streams end if the change invalidates their sign-in, and continue after a change of
@@ -92,8 +97,8 @@ impl Identity {
             Some(password) => Some(self.0.passwords.hash(share(), password).await?),
         };
         let username = user.username;
-        let (generation, form) = (new_generation(), self.0.tokens.form().clone());
-        self.0.writer.submit(UpdateUser { username, input, tenant, password_hash, generation, form }).await
+        let generation = new_generation();
+        self.0.writer.submit(UpdateUser { username, input, tenant, password_hash, generation }).await
     }
 
     /// Revokes a user, which refuses every sign-in and ends the user's streams, or restores the user. Earlier tokens
@@ -156,17 +161,18 @@ pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
 pub(super) struct CreateUser {
     pub(super) name: NewUsername,
     pub(super) user: User,
-    pub(super) form: TokenForm,
 }
 
 impl Change for CreateUser {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let username = batch.free_username(&self.name)?;
-        let tenant = batch.free_tenant(&self.user.tenant)?;
-        self.form.check(&Subject::from(&self.user), None)?;
-        batch.put_user_as_given(&self.user, None)?;
+        let Self { name, mut user } = self;
+        let username = batch.free_username(&name)?;
+        let tenant = batch.free_tenant(&user.tenant)?;
+        user.scopes = user.scopes.or_else(|| batch.rules().default_scopes.clone());
+        TokenForm::of(batch.rules()).check(&Subject::from(&user), None)?;
+        batch.put_user_as_given(&user, None)?;
         batch.claim(username);
         batch.claim(tenant);
         Ok(())
@@ -179,7 +185,6 @@ struct UpdateUser {
     tenant: Option<TenantName>,
     password_hash: Option<PasswordHash>,
     generation: Generation,
-    form: TokenForm,
 }
 
 impl Change for UpdateUser {
@@ -211,7 +216,7 @@ impl Change for UpdateUser {
         if has_other_scopes {
             user.scopes_since = batch.head();
         }
-        self.form.check(&Subject::from(&user), Some(&Subject::from(&before)))?;
+        TokenForm::of(batch.rules()).check(&Subject::from(&user), Some(&Subject::from(&before)))?;
         batch.put_user_as_given(&user, Some(&before))?;
         if let Some(tenant) = tenant {
             batch.claim(tenant);

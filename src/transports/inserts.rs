@@ -75,13 +75,8 @@ impl Inserts {
     /// # Errors
     /// [`Error::PreconditionInvalid`] for anything else and for both; for an array; and for a name that is to be removed and must not
     /// be there.
-    pub fn condition(
-        &self,
-        if_match: Option<&str>,
-        if_none_match: Option<&str>,
-        events: &Events,
-    ) -> Result<Condition, Error> {
-        let condition = condition(if_match, if_none_match, events)?;
+    pub fn condition(&self, if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Condition, Error> {
+        let condition = condition(if_match, if_none_match)?;
         let fits = match condition {
             Condition::None => true,
             Condition::IsNew => !self.is_array && !self.is_removal,
@@ -104,15 +99,14 @@ impl InsertBody<'_> {
     }
 }
 
-fn condition(if_match: Option<&str>, if_none_match: Option<&str>, events: &Events) -> Result<Condition, Error> {
+fn condition(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<Condition, Error> {
     match (if_match, if_none_match.map(str::trim)) {
         (None, None) => Ok(Condition::None),
         (None, Some("*")) => Ok(Condition::IsNew),
         (Some(id), None) => {
             let id = id.trim();
             let id = id.strip_prefix('"').and_then(|id| id.strip_suffix('"')).unwrap_or(id);
-            let id = EventId::parse(id).ok_or(Error::PreconditionInvalid)?;
-            Ok(Condition::IsAt(events.position_of(id)))
+            EventId::parse(id).map(Condition::IsAt).ok_or(Error::PreconditionInvalid)
         }
         _ => Err(Error::PreconditionInvalid),
     }

@@ -19,7 +19,7 @@ struct Running {
 fn start(path: &Path) -> Running {
     let (store, committer) = Store::open(path, 64 << 20).unwrap();
     let (publish, published) = std_mpsc::channel();
-    let (writer, failure) = Writer::start(committer, Clock::from_local(), move |committed| {
+    let (writer, failure) = Writer::start(committer, Clock::from_local(), Rules::example(), move |committed| {
         let ended = committed.ended.iter().map(ToString::to_string).collect();
         let _ = publish.send((ended, committed.durable.reveal().len()));
     })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lines::Digest;
-use crate::domain::{MAX_EVENT_BYTES, Quotas};
+use crate::domain::MAX_EVENT_BYTES;
 use crate::error::Error;
 use crate::events::ImportedEvent;
 use crate::identity::ImportedUser;
@@ -115,7 +115,6 @@ pub struct Step {
     pub number: u64,
     pub digest: Digest,
     pub items: Vec<(u64, Result<ImportItem, Error>)>,
-    pub quotas: Quotas,
 }
 
 impl Change for Step {
@@ -126,7 +125,7 @@ impl Change for Step {
     }
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Cursor, Error> {
-        let Self { name, after, number, digest, items, quotas } = self;
+        let Self { name, after, number, digest, items } = self;
         let before = read_cursor(batch.setting(&cursor_setting(&name))?)?;
         // A step of a client that has gone was still on its way when the import was begun again.
         if before.lines != after {
@@ -138,7 +137,7 @@ impl Change for Step {
             let outcome = item.and_then(|item| match item {
                 ImportItem::Nothing => Ok(0),
                 ImportItem::User(user) => user.put(batch).map(|()| 1),
-                ImportItem::Event(event) => event.put(batch, quotas).map(u64::from),
+                ImportItem::Event(event) => event.put(batch).map(u64::from),
             });
             match outcome {
                 Ok(count) => imported += count,

@@ -15,7 +15,6 @@ pub fn check(
     batch: &mut Batch<'_>,
     (tenant, username): (&TenantName, &Username),
     events: &[NewEvent],
-    quotas: Quotas,
     condition: impl Fn(&mut Batch<'_>, &EventName, Option<Position>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (mut new, mut bound) = (HashSet::new(), HashSet::new());
@@ -43,7 +42,7 @@ pub fn check(
             bound.insert(name);
         }
     }
-    let Quotas { names, bound: at_most, .. } = quotas;
+    let Quotas { names, bound: at_most, .. } = batch.rules().quotas();
     if !new.is_empty() && batch.names(tenant)? + new.len() as u64 > names {
         return Err(Error::TooManyNames(names));
     }

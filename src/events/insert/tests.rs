@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{Generation, SignIn};
 use crate::events::new_event::Lifetime;
 
-fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> String {
+fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition, position: Option<u64>) -> String {
     let sign_in = SignIn { generation: Generation(1), by_password_alone: false, session: None };
     let insert = Insert {
         username: Username::parse("u").unwrap(),
@@ -15,10 +15,8 @@ fn fingerprint(events: Vec<NewEvent>, is_array: bool, condition: Condition) -> S
         key: None,
         stream: None,
         packet: None,
-        authorize: Authorize::Open,
-        quotas: Quotas { names: 1, bound: 1, keys: 1 },
     };
-    insert.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()
+    insert.fingerprint(position.map(Position::new)).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
@@ -30,12 +28,13 @@ fn fingerprints_are_those_that_are_on_disk() {
     let plain = || event(Lifetime::default());
     let removal = NewEvent::removal(EventName::parse("news").unwrap()).unwrap();
     let lasting = event(Lifetime { expires_in: Some(7), while_connected: true, transient: false });
+    let is_at = Condition::IsAt(EventId::parse("0000000000000007000042").unwrap());
     let of = [
-        fingerprint(vec![plain()], false, Condition::None),
-        fingerprint(vec![plain()], false, Condition::IsNew),
-        fingerprint(vec![removal], false, Condition::IsAt(Some(Position::new(7)))),
-        fingerprint(vec![plain()], false, Condition::IsAt(None)),
-        fingerprint(vec![plain(), lasting], true, Condition::None),
+        fingerprint(vec![plain()], false, Condition::None, None),
+        fingerprint(vec![plain()], false, Condition::IsNew, None),
+        fingerprint(vec![removal], false, is_at, Some(7)),
+        fingerprint(vec![plain()], false, is_at, None),
+        fingerprint(vec![plain(), lasting], true, Condition::None, None),
     ];
     // Made by the release that began to keep them.
     let expected = [
@@ -48,7 +47,8 @@ fn fingerprints_are_those_that_are_on_disk() {
     assert_eq!(of, expected);
     // What came later tells requests from each other in the same way.
     let transient = |expires_in| event(Lifetime { expires_in, transient: true, ..Lifetime::default() });
-    let later = [transient(None), transient(Some(7))].map(|event| fingerprint(vec![event], false, Condition::None));
+    let later =
+        [transient(None), transient(Some(7))].map(|event| fingerprint(vec![event], false, Condition::None, None));
     let expected = [
         "b0580cafd2bd2f49bede60ecb5e3a550d0b85c296c03961b1aac9f4ec905f32c",
         "b6b87659d17d2a019cc9e0003c6066c96ff572ea322e664e4fbba7077539d77a",

@@ -11,7 +11,7 @@ use super::away::{Away, Needed, needed_by};
 use super::rounds::Desk;
 use crate::domain::{MqttSessionId, Position, TenantName};
 use crate::error::Error;
-use crate::events::mqtt_sessions::WillRules;
+use crate::events::mqtt_sessions::forget;
 use crate::store::{Behind, LeavingEvent, MqttNeeds, Oldest, Queued, Store};
 use crate::writer::{Batch, Change};
 
@@ -50,7 +50,7 @@ impl Leaving {
         &mut self,
         desk: &Desk,
         tenant: &TenantName,
-        (away, rules): (&mut Away, WillRules),
+        away: &mut Away,
         within: Duration,
     ) -> Result<bool, Error> {
         let Some(last) = self.oldest.positions().last() else { return Ok(true) };
@@ -72,7 +72,7 @@ impl Leaving {
         // Those of which is not known yet what they need are read below.
         while *kept < events.len() {
             let (needed, rest) = away.needed(tenant, &events[*kept..], LOOKED_AT_IN_A_ROW);
-            queue(desk, needed, events, rules).await?;
+            queue(desk, needed, events).await?;
             *kept = events.len() - rest.len();
             if began.elapsed() > within {
                 return Ok(false);
@@ -86,7 +86,7 @@ impl Leaving {
             let read = desk.read(move |store| read_sessions(store, ids, &of)).await?;
             let (sessions, needed) = read;
             sessions.into_iter().for_each(|(one, needs)| away.learn(tenant, one, needs));
-            queue(desk, needed, events, rules).await?;
+            queue(desk, needed, events).await?;
             // Not before it is done: a step that fails is tried again.
             unknown.truncate(unknown.len() - some.len());
             if began.elapsed() > within {
@@ -114,7 +114,7 @@ fn read_sessions(store: &Store, sessions: Vec<Behind>, events: &[LeavingEvent]) 
 
 /// Puts events in the queues of the sessions that need them. A session that needs too much ends, in a change of its own: its will may be
 /// large, and many may end at once. If something is damaged, what is needed is halved until that is left alone.
-async fn queue(desk: &Desk, needed: Needed, events: &[LeavingEvent], rules: WillRules) -> Result<(), Error> {
+async fn queue(desk: &Desk, needed: Needed, events: &[LeavingEvent]) -> Result<(), Error> {
     let mut parts = in_changes(needed, events);
     while let Some(needed) = parts.pop() {
         let queued = desk.writer.submit(Queue(needed.clone())).await;
@@ -126,7 +126,7 @@ async fn queue(desk: &Desk, needed: Needed, events: &[LeavingEvent], rules: Will
         }
         let Some(Rest { full, needed }) = desk.store.unless_damaged(queued)? else { continue };
         if let Some(id) = full {
-            let forgotten = desk.writer.submit(Forget { id, rules }).await;
+            let forgotten = desk.writer.submit(Forget(id)).await;
             desk.store.unless_damaged(forgotten)?;
         }
         parts.extend((!needed.is_empty()).then_some(needed));
@@ -200,15 +200,12 @@ impl Change for Queue {
 }
 
 /// Ends a session that needs too much.
-struct Forget {
-    id: MqttSessionId,
-    rules: WillRules,
-}
+struct Forget(MqttSessionId);
 
 impl Change for Forget {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        self.rules.forget(batch, self.id)
+        forget(batch, self.0)
     }
 }

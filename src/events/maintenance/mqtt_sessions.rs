@@ -3,7 +3,7 @@
 use super::rounds::{Desk, Round};
 use crate::domain::MqttSessionId;
 use crate::error::Error;
-use crate::events::mqtt_sessions::{CurrentWillRules, WillRules};
+use crate::events::mqtt_sessions::{end, look_after};
 use crate::store::{Found, Search, Transaction};
 use crate::writer::{Batch, Change};
 
@@ -13,14 +13,13 @@ const SESSIONS_A_STEP: usize = 16;
 /// Ends sessions of MQTT, publishes their wills, and removes what is left of those that were forgotten.
 pub struct MqttSessions {
     desk: Desk,
-    rules: CurrentWillRules,
     due: Search,
     left: Search,
 }
 
 impl MqttSessions {
-    pub fn new(desk: Desk, rules: CurrentWillRules) -> Self {
-        Self { desk, rules, due: Search::for_mqtt_due(), left: Search::for_mqtt_left() }
+    pub fn new(desk: Desk) -> Self {
+        Self { desk, due: Search::for_mqtt_due(), left: Search::for_mqtt_left() }
     }
 
     /// One step of each kind.
@@ -34,7 +33,7 @@ impl MqttSessions {
     async fn end_lost(&self) -> Result<bool, Error> {
         let lost = self.desk.store.mqtt_cursors().some_lost(SESSIONS_A_STEP);
         for id in &lost {
-            let ended = self.desk.writer.submit(EndLost { id: *id, rules: (self.rules)() }).await;
+            let ended = self.desk.writer.submit(EndLost(*id)).await;
             if self.desk.store.unless_damaged(ended)?.is_none() {
                 // One that is damaged is left as it is, and has no client again.
                 self.desk.store.mqtt_cursors().find_again(*id);
@@ -45,9 +44,7 @@ impl MqttSessions {
 
     /// Does what is due of sessions. Returns whether there is more.
     async fn look_after(&mut self) -> Result<bool, Error> {
-        let rules = (self.rules)();
-        let look = |keys| LookAfter { keys, rules };
-        Ok(self.desk.remove_found(&mut self.due, SESSIONS_A_STEP, look).await?.0)
+        Ok(self.desk.remove_found(&mut self.due, SESSIONS_A_STEP, LookAfter).await?.0)
     }
 
     /// Removes what is left of some sessions. Returns whether there is more.
@@ -75,21 +72,18 @@ impl MqttSessions {
 }
 
 /// Ends the connection of a session that the server lost, unless its client has come back.
-struct EndLost {
-    id: MqttSessionId,
-    rules: WillRules,
-}
+struct EndLost(MqttSessionId);
 
 impl Change for EndLost {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        let Self { id, rules } = self;
+        let Self(id) = self;
         if !batch.is_mqtt_session_lost(id) {
             return Ok(());
         }
         if let Some(head) = batch.mqtt_head(id)?.filter(|head| head.ended_at.is_none()) {
-            rules.end(batch, id, head)?;
+            end(batch, id, head)?;
         }
         // Here, since its client may be back, and be lost again, before anybody knows of this.
         batch.find_mqtt_session_again(id);
@@ -98,18 +92,15 @@ impl Change for EndLost {
 }
 
 /// Publishes wills and ends sessions that are due, by the keys that were found.
-struct LookAfter {
-    keys: Vec<Vec<u8>>,
-    rules: WillRules,
-}
+struct LookAfter(Vec<Vec<u8>>);
 
 impl Change for LookAfter {
     type Outcome = ();
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
-        for key in self.keys {
+        for key in self.0 {
             let (at, id) = Transaction::of_mqtt_due(&key)?;
-            self.rules.look_after(batch, id)?;
+            look_after(batch, id)?;
             batch.pass_mqtt_due(at, id)?;
         }
         Ok(())

@@ -7,7 +7,6 @@ use super::rounds::{Desk, Round, step};
 use super::waiting::{Waiting, in_turn};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
-use crate::events::mqtt_sessions::CurrentWillRules;
 use crate::store::{Excess, Oldest, Store, TailCount};
 use crate::writer::{Batch, Change};
 
@@ -55,8 +54,6 @@ impl Retention {
 /// The tails of all tenants, and which of them are too long.
 pub struct Tails {
     desk: Desk,
-    /// By what the wills of sessions are published that end since they need too much.
-    rules: CurrentWillRules,
     retention: Retention,
     /// The tails of tenants that inserted something lately.
     known: HashMap<TenantName, Tail>,
@@ -90,10 +87,9 @@ struct Tail {
 }
 
 impl Tails {
-    pub fn new(desk: Desk, retention: Retention, rules: CurrentWillRules) -> Self {
+    pub fn new(desk: Desk, retention: Retention) -> Self {
         Self {
             desk,
-            rules,
             retention,
             known: HashMap::new(),
             uncounted: Waiting::new(TAILS_REMEMBERED),
@@ -221,7 +217,7 @@ impl Tails {
             Some(leaving) => leaving,
             None => Leaving::new(self.oldest(tenant).await?),
         };
-        if !leaving.keep(&self.desk, tenant, (&mut self.away, (self.rules)()), SHORTEN_WITHIN).await? {
+        if !leaving.keep(&self.desk, tenant, &mut self.away, SHORTEN_WITHIN).await? {
             self.leaving.insert(tenant.clone(), leaving);
             return Ok(false);
         }

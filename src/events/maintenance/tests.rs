@@ -6,26 +6,21 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::*;
+use crate::config::Live;
 use crate::domain::{
-    AuthContext, Authorize, EventName, Payload, Position, Quotas, SignIn, TenantName, Timestamp, User, Username,
+    AuthContext, Authorize, EventName, Payload, Position, SignIn, TenantName, Timestamp, User, Username,
 };
 use crate::error::Error;
 use crate::events::hub::{Held, Rules};
 use crate::events::insert::{Condition, Insert};
 use crate::events::maintenance::rounds::{EVERY, Round};
-use crate::events::mqtt_sessions::WillRules;
 use crate::events::new_event::{Lifetime, NewEvent};
 use crate::events::registry::{GoesOnFor, GoneStream};
 use crate::events::stream_id::StreamId;
 use crate::store::{Committer, Draft, NewAnswer, Search, Store};
-use crate::writer::{Batch, Change};
+use crate::writer::{self, Batch, Change};
 
 const STREAM: u64 = 7;
-const QUOTAS: Quotas = Quotas { names: 10, bound: 10, keys: 10 };
-
-fn will_rules() -> CurrentWillRules {
-    Arc::new(|| WillRules { authorize: Authorize::Open, quotas: QUOTAS })
-}
 
 /// A database with rows that maintenance is to remove.
 struct Filled {
@@ -98,10 +93,12 @@ async fn a_damaged_value_keeps_nothing_else_from_being_removed() {
     hub.recall_streams(|_| false).unwrap();
     hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only: None });
     let (publisher, clock) = (hub.clone(), Clock::from_local());
-    let (writer, _failure) =
-        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let (writer, _failure) = Writer::start(committer, clock.clone(), writer::Rules::example(), move |committed| {
+        publisher.publish(committed)
+    })
+    .unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention, will_rules()));
+    let maintenance = tokio::spawn(keep_up(hub, writer.clone(), clock, retention));
 
     let is_done = || {
         // Nothing can be removed from the first tenant, whose floor is damaged.
@@ -153,7 +150,7 @@ impl Change for Hold {
     }
 }
 
-fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
+fn while_connected(user: &User, stream: StreamId) -> Insert {
     let lifetime = Lifetime { while_connected: true, ..Lifetime::default() };
     let event = NewEvent::new(EventName::parse("here").unwrap(), Payload::null(), lifetime, 1000).unwrap();
     Insert {
@@ -167,10 +164,8 @@ fn while_connected(user: &User, stream: StreamId, hub: &Hub) -> Insert {
         is_array: false,
         condition: Condition::None,
         key: None,
-        stream: Some((stream, hub.registry().clone())),
+        stream: Some(stream),
         packet: None,
-        authorize: Authorize::Open,
-        quotas: QUOTAS,
     }
 }
 
@@ -183,11 +178,13 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     transaction.put_user(&user);
     drop(transaction.commit().unwrap().reveal());
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
-    let (publisher, clock) = (hub.clone(), Clock::from_local());
-    let (writer, _failure) =
-        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let (publisher, clock, registry) = (hub.clone(), Clock::from_local(), hub.registry().clone());
+    let has_stream = Arc::new(move |user: &Username, stream| registry.has_stream(user, StreamId::new(stream)));
+    let rules = Live::new(writer::Rules { has_stream, ..writer::Rules::permissive() });
+    let publish = move |committed| publisher.publish(committed);
+    let (writer, _failure) = Writer::start(committer, clock.clone(), rules, publish).unwrap();
     let retention = Retention { age: Duration::from_secs(3600), events: 1000 };
-    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention, will_rules()));
+    let maintenance = tokio::spawn(keep_up(hub.clone(), writer.clone(), clock, retention));
     let arrival =
         hub.registry().user_streams(&user.username).arrive(&user.tenant, GoesOnFor::Last, Timestamp::from_millis(1));
     let stream = arrival.id;
@@ -198,7 +195,7 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     let before = tokio::spawn(async move { holder.submit(before).await });
     begun.recv().unwrap();
     {
-        let mut insert = Box::pin(writer.submit(while_connected(&user, stream, &hub)));
+        let mut insert = Box::pin(writer.submit(while_connected(&user, stream)));
         let mut behind = Box::pin(writer.submit(behind));
         assert!(futures_util::poll!(insert.as_mut()).is_pending() && futures_util::poll!(behind.as_mut()).is_pending());
     }
@@ -222,7 +219,7 @@ async fn an_event_that_is_bound_as_its_stream_goes_for_good_goes_with_it_though_
     assert!(found(&store, &Search::for_bound(stream.get(), None)).is_empty());
 
     // And from then on nothing is bound to it.
-    let late = writer.submit(while_connected(&user, stream, &hub)).await;
+    let late = writer.submit(while_connected(&user, stream)).await;
     assert_eq!(late, Err(Error::StreamUnknown));
     maintenance.abort();
 }
@@ -237,8 +234,10 @@ async fn an_event_that_was_bound_anew_after_its_user_came_back_to_a_tenant_stays
     let Filled { store, committer } = filled;
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
     let (publisher, clock) = (hub.clone(), Clock::from_local());
-    let (writer, _failure) =
-        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let (writer, _failure) = Writer::start(committer, clock.clone(), writer::Rules::example(), move |committed| {
+        publisher.publish(committed)
+    })
+    .unwrap();
     let mut due = Due::new(hub.clone(), Desk { store: store.clone(), writer, clock });
     let only = Some((TenantName::parse("a").unwrap(), moved_at));
     hub.registry().forget(GoneStream { stream: StreamId::new(STREAM), only });
@@ -278,8 +277,10 @@ async fn each_round_looks_at_some_of_very_many_streams_that_go_all_at_once() {
     let Filled { store, committer } = Filled::new(directory.path());
     let hub = Hub::new(store.clone(), Rules { authorize: Authorize::Open, streams_per_user: 1 });
     let (publisher, clock) = (hub.clone(), Clock::from_local());
-    let (writer, _failure) =
-        Writer::start(committer, clock.clone(), move |committed| publisher.publish(committed)).unwrap();
+    let (writer, _failure) = Writer::start(committer, clock.clone(), writer::Rules::example(), move |committed| {
+        publisher.publish(committed)
+    })
+    .unwrap();
     let mut due = Due::new(hub.clone(), Desk { store, writer, clock });
     for stream in 0..1000 {
         hub.registry().forget(GoneStream { stream: StreamId::new(stream), only: None });

@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::Live;
 use crate::domain::{
-    EventName, Generation, GuestInsert, GuestRights, MqttAsk, OutgoingEvent, OutgoingState, Pattern, Patterns, Payload,
-    Properties, Qos, SignIn, TenantName, Timestamp, User, Username,
+    Authorize, EventId, EventName, Generation, GuestInsert, GuestRights, MqttAsk, OutgoingEvent, OutgoingState,
+    Pattern, Patterns, Payload, Properties, Qos, SignIn, TenantName, Timestamp, User, Username,
 };
 use crate::events::hub::{Hub, Rules};
 use crate::events::insert::Inserted;
 use crate::events::maintenance::{Retention, keep_up};
 use crate::store::{Committer, Store, Transaction};
-use crate::writer::{Failure, Writer};
-
-const RULES: WillRules =
-    WillRules { authorize: Authorize::Open, quotas: Quotas { names: 10_000, bound: 10, keys: 10 } };
+use crate::writer::{self, Failure, Writer};
 
 /// A database with the user zoe, and a writer.
 struct House {
@@ -27,6 +25,7 @@ struct House {
     store: Store,
     hub: Hub,
     writer: Writer,
+    rules: Live<writer::Rules>,
     failure: Failure,
 }
 
@@ -51,13 +50,19 @@ impl House {
         hub.recall_streams(|_| false).unwrap();
         let publisher = hub.clone();
         let publish = move |committed| publisher.publish(committed);
-        let (writer, failure) = Writer::start(committer, Clock::from_local(), publish).unwrap();
-        Self { directory, store, hub, writer, failure }
+        let rules = writer::Rules::example();
+        let (writer, failure) = Writer::start(committer, Clock::from_local(), rules.clone(), publish).unwrap();
+        Self { directory, store, hub, writer, rules, failure }
+    }
+
+    /// Lets each user have so many sessions that outlive their connections.
+    fn allow(&self, mqtt_sessions: usize) {
+        self.rules.set(writer::Rules { mqtt_sessions, ..writer::Rules::permissive() });
     }
 
     /// As after a kill: nothing is ended.
     async fn restart(self) -> Self {
-        let Self { directory, store, hub, writer, failure } = self;
+        let Self { directory, store, hub, writer, failure, .. } = self;
         writer.stop().await;
         failure.ended().await;
         drop((store, hub, writer));
@@ -90,7 +95,7 @@ impl House {
     }
 
     async fn change(&self, id: MqttSessionId, change: MqttSessionChange) -> bool {
-        self.writer.submit(ChangeMqttSession { id, change, rules: RULES }).await.unwrap()
+        self.writer.submit(ChangeMqttSession { id, change }).await.unwrap()
     }
 
     async fn end(&self, id: MqttSessionId, will: WillFate) -> bool {
@@ -124,9 +129,7 @@ fn connect(client_id: &str) -> BeginMqttSession {
         expiry: 3600,
         publisher: PublisherId(9),
         will: None,
-        most: 3,
         may_exceed: false,
-        rules: RULES,
     }
 }
 
@@ -234,13 +237,14 @@ async fn beyond_the_limit_the_session_that_ended_first_is_forgotten_and_without_
     assert_eq!(house.goes_on(connect("b")).await, (b, None));
     // A lower limit takes as many as it must.
     house.end(b, WillFate::Discarded).await;
-    assert_eq!(house.begin(BeginMqttSession { most: 1, ..connect("f") }).await, BegunMqttSession::TooMany);
+    house.allow(1);
+    assert_eq!(house.begin(connect("f")).await, BegunMqttSession::TooMany);
     assert!(is_there(b));
     // Handlers are one user, and all of them may be connected.
-    let of_handler = |client_id, most| BeginMqttSession { most, may_exceed: true, ..connect(client_id) };
-    house.begin_anew(of_handler("f", 1)).await;
+    let of_handler = |client_id| BeginMqttSession { may_exceed: true, ..connect(client_id) };
+    house.begin_anew(of_handler("f")).await;
     assert!(!is_there(b), "those that are away go");
-    let h = house.begin_anew(of_handler("h", 1)).await;
+    let h = house.begin_anew(of_handler("h")).await;
     assert!(is_there(h) && is_there(d));
 }
 
@@ -274,8 +278,6 @@ fn publish_data(name: &str, data: Payload) -> Insert {
         key: None,
         stream: None,
         packet: None,
-        authorize: Authorize::Open,
-        quotas: RULES.quotas,
     }
 }
 
@@ -299,7 +301,10 @@ async fn a_message_of_qos_2_is_inserted_once_however_often_it_comes_until_it_is_
     assert_eq!(house.names(), ["a", "b"]);
     // What is refused is not noted.
     let eight = NonZeroU16::new(8).unwrap();
-    let refused = Insert { condition: Condition::IsAt(None), ..publish("c", Some((id, eight))) };
+    let refused = Insert {
+        condition: Condition::IsAt(EventId::parse("0000000000000007000042").unwrap()),
+        ..publish("c", Some((id, eight)))
+    };
     assert!(house.writer.submit(refused).await.is_err());
     assert_eq!(house.store.mqtt_session(id).unwrap().unwrap().unreleased, [seven].into());
     // Nor is anything of a session that was forgotten: nothing of it is left then.

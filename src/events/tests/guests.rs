@@ -1,9 +1,9 @@
 //! Guards guests, who have no account: what their token permits is all that they see and insert, and it ends with the token.
 
 use super::*;
-use crate::domain::{AuthContext, Guest, GuestInsert, GuestRights, Pattern, Patterns, Quotas};
+use crate::domain::{AuthContext, Guest, GuestInsert, GuestRights, Pattern, Patterns};
 use crate::error::Error;
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
 fn patterns(names: &[&str]) -> Patterns {
     Patterns::new(names.iter().map(|name| Pattern::parse(name).unwrap()).collect())
@@ -93,8 +93,6 @@ fn insert(guest: &Guest, name: &str) -> Insert {
         key: None,
         stream: None,
         packet: None,
-        authorize: Authorize::Open,
-        quotas: Quotas { names: 10, bound: 10, keys: 10 },
     }
 }
 
@@ -107,7 +105,8 @@ async fn a_guest_inserts_what_is_permitted_until_the_token_ends_and_is_named_by_
     drop(transaction.commit().unwrap().reveal());
     let clock = Clock::from_local();
     let (writer, failure) =
-        Writer::start(committer, clock.clone(), |committed| drop(committed.durable.reveal())).unwrap();
+        Writer::start(committer, clock.clone(), writer::Rules::example(), |committed| drop(committed.durable.reveal()))
+            .unwrap();
     let permitted = guest(&["a", "@*"], Some(clock.now() + Duration::from_secs(3600)));
     let first = writer.submit(insert(&permitted, "a")).await.unwrap().first;
     for (refused, name) in [(&permitted, "b"), (&permitted, "@bob/x"), (&permitted, "@test:u/x")] {

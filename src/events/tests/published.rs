@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, mpsc};
 
 use super::*;
-use crate::domain::{AuthContext, Event, EventKind, Payload, PayloadForm, Published, Quotas, SignIn};
+use crate::config::Limits;
+use crate::domain::{AuthContext, Event, EventKind, Payload, PayloadForm, Published, SignIn};
 use crate::error::Error;
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
 /// Writes lines with everything that a format of MQTT needs in the place of the data.
 struct Whole;
@@ -116,7 +117,9 @@ fn writing(user: &User) -> (tempfile::TempDir, Writer, mpsc::Receiver<Event>) {
     let publish = move |committed: Committed| {
         committed.durable.reveal().into_iter().for_each(|event| publish.send(event).unwrap());
     };
-    let (writer, _failure) = Writer::start(committer, Clock::from_local(), publish).unwrap();
+    let (rules, allowed) = (writer::Rules::example(), writer::Rules::permissive());
+    rules.set(writer::Rules { limits: Limits { max_names: 1, ..allowed.limits.clone() }, ..allowed });
+    let (writer, _failure) = Writer::start(committer, Clock::from_local(), rules, publish).unwrap();
     (directory, writer, published)
 }
 
@@ -131,8 +134,6 @@ fn insert(user: &User, events: Vec<NewEvent>) -> Insert {
         key: None,
         stream: None,
         packet: None,
-        authorize: Authorize::Open,
-        quotas: Quotas { names: 1, bound: 10, keys: 10 },
     }
 }
 

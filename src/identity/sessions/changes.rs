@@ -28,7 +28,6 @@ pub struct BeginSession {
     pub family: SecretHash,
     pub current: SecretHash,
     pub device: Device,
-    pub lasts: Duration,
 }
 
 /// A user who was let in.
@@ -45,11 +44,11 @@ impl SignedIn {
     /// # Errors
     /// [`Error::Storage`]; [`Error::Damaged`].
     pub fn new(batch: &mut Batch<'_>, user: User, session: Option<BeginSession>) -> Result<Self, Error> {
-        let Some(BeginSession { hash_key, family, current, device, lasts }) = session else {
+        let Some(BeginSession { hash_key, family, current, device }) = session else {
             return Ok(Self::Plain(Box::new(user)));
         };
         let now = batch.now();
-        let expires_at = now + lasts;
+        let expires_at = now + batch.rules().sign_ins.refresh_expiry;
         let session = Session {
             username: user.username.clone(),
             generation: user.generation,
@@ -79,7 +78,6 @@ pub struct Renew {
     /// Of the token that takes its place.
     pub next: SecretHash,
     pub device: Device,
-    pub lasts: Duration,
 }
 
 /// What a refresh token came to.
@@ -96,12 +94,12 @@ impl Change for Renew {
     type Outcome = Renewed;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Renewed, Error> {
-        let Self { id, family, rotation, next, device, lasts } = self;
+        let Self { id, family, rotation, next, device } = self;
         let found = batch.session(id)?.filter(|(session, _)| is_same(&session.family, &family));
         let (mut session, user) = found.ok_or(Error::SessionEnded)?;
         let now = batch.now();
         if is_same(&session.current, &rotation) {
-            let expires_at = now + lasts;
+            let expires_at = now + batch.rules().sign_ins.refresh_expiry;
             session.former.retain(|former| now.since(former.replaced_at) < GRACE);
             if session.former.len() >= MAX_FORMER {
                 session.former.remove(0);

@@ -124,8 +124,8 @@ impl<'a> Body<'a> {
     ///
     /// # Errors
     /// [`Error::PreconditionInvalid`]; [`Error::IdempotencyKeyInvalid`].
-    pub fn options(&self, inserts: &Inserts, stream: StreamId, to: &Events) -> Result<InsertOptions, Error> {
-        let condition = inserts.condition(self.if_match.as_deref(), self.if_none_match.as_deref(), to)?;
+    pub fn options(&self, inserts: &Inserts, stream: StreamId) -> Result<InsertOptions, Error> {
+        let condition = inserts.condition(self.if_match.as_deref(), self.if_none_match.as_deref())?;
         let key = self.idempotency_key.as_deref().map(|key| IdempotencyKey::parse(key.as_bytes())).transpose()?;
         Ok(InsertOptions { condition, key, stream: inserts.while_connected.then_some(stream) })
     }

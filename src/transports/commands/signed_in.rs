@@ -85,7 +85,7 @@ impl SignedIn {
         if !self.may_insert {
             return Err(Error::TicketReadsOnly);
         }
-        let options = body.options(&inserts, self.stream, &services.events)?;
+        let options = body.options(&inserts, self.stream)?;
         let weight = weight(options.condition, body.length());
         let Inserts { events, is_array, .. } = inserts;
         let inserting = services.events.insert(&self.principal, events, is_array, options)?;

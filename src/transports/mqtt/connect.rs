@@ -173,7 +173,6 @@ async fn begin_session(
         expiry,
         publisher: PublisherId(publisher),
         will: will.transpose().map_err(|error| reasons::of_will(&error))?,
-        most: app.mqtt.as_ref().map_or(0, |mqtt| mqtt.sessions),
         // All that have the key are one user.
         may_exceed: principal.is_mqtt_handler(),
     };

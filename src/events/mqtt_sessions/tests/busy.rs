@@ -21,7 +21,7 @@ async fn whatever_others_have_to_write_the_end_of_a_connection_and_what_a_sessio
     let (go, wait) = std::sync::mpsc::channel();
     let mut outcomes = vec![house.writer.post(Hold(wait)).unwrap()];
     let inserts = std::iter::from_fn(|| house.writer.post(publish("a", None)).ok()).count();
-    let post = |change| house.writer.post(ChangeMqttSession { id, change, rules: RULES });
+    let post = |change| house.writer.post(ChangeMqttSession { id, change });
     let event = OutgoingEvent { position: Position::new(1), is_from_before: false };
     let note = Outgoing { id: NonZeroU16::MIN, event, state: OutgoingState::SentOnce };
     let subscribe = MqttSessionChange::Subscribe(Vec::new());

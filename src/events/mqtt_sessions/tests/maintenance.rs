@@ -8,7 +8,7 @@ impl House {
     /// Does all the work of maintenance until something is so.
     pub(super) async fn maintained(&self, retained: usize, is_so: impl Fn(&Store) -> bool) {
         let retention = Retention { age: Duration::from_secs(1 << 40), events: retained };
-        let work = keep_up(self.hub.clone(), self.writer.clone(), Clock::from_local(), retention, Arc::new(|| RULES));
+        let work = keep_up(self.hub.clone(), self.writer.clone(), Clock::from_local(), retention);
         let work = tokio::spawn(work);
         let wait = async {
             while !is_so(&self.store) {
@@ -139,10 +139,11 @@ async fn retention_starves_no_session_that_needs_little_and_ends_one_that_needs_
     let house = House::new();
     let (some, all) = (house.begin_anew(connect("some")).await, house.begin_anew(connect("all")).await);
     let ahead = house.begin_anew(connect("ahead")).await;
+    house.allow(1000);
     // Many sessions, so that they are looked at in several steps.
     let mut others = Vec::new();
     for number in 0..50 {
-        others.push(house.begin_anew(BeginMqttSession { most: 1000, ..connect(&number.to_string()) }).await);
+        others.push(house.begin_anew(connect(&number.to_string())).await);
     }
     for (id, filter) in [(some, "a"), (all, "#"), (ahead, "#")].into_iter().chain(others.iter().map(|id| (*id, "a"))) {
         assert!(house.change(id, subscription(filter)).await);
@@ -198,9 +199,10 @@ async fn what_is_left_of_forgotten_sessions_goes() {
 async fn of_many_sessions_that_are_forgotten_at_once_nothing_is_left() {
     let house = House::new();
     let subscriptions: Vec<_> = (0..300).map(|number| kept(&format!("a/{number}"))).collect();
+    house.allow(1000);
     let mut ids = Vec::new();
     for number in 0..20 {
-        let id = house.begin_anew(BeginMqttSession { most: 1000, ..connect(&number.to_string()) }).await;
+        let id = house.begin_anew(connect(&number.to_string())).await;
         assert!(house.change(id, MqttSessionChange::Subscribe(subscriptions.clone())).await);
         ids.push(id);
     }
@@ -255,9 +257,10 @@ fn large() -> Payload {
 #[tokio::test]
 async fn retention_ends_however_many_sessions_at_once_whatever_wills_they_have() {
     let house = House::new();
+    house.allow(1000);
     let mut ids = Vec::new();
     for number in 0..10 {
-        let begin = BeginMqttSession { will: large_will(), most: 1000, ..connect(&number.to_string()) };
+        let begin = BeginMqttSession { will: large_will(), ..connect(&number.to_string()) };
         ids.push(house.begin_anew(begin).await);
     }
     for id in &ids {
@@ -279,19 +282,21 @@ async fn retention_ends_however_many_sessions_at_once_whatever_wills_they_have()
 #[tokio::test]
 async fn where_many_sessions_have_to_make_room_they_go_a_few_at_a_time_whatever_wills_they_have() {
     let house = House::new();
+    house.allow(1000);
     for number in 0..13 {
-        let begin = BeginMqttSession { will: large_will(), most: 1000, ..connect(&number.to_string()) };
+        let begin = BeginMqttSession { will: large_will(), ..connect(&number.to_string()) };
         let id = house.begin_anew(begin).await;
         assert!(house.end(id, WillFate::AfterDelay).await);
     }
     let zoe = Username::parse("zoe").unwrap();
+    house.allow(4);
     let mut left = Vec::new();
     for client_id in ["a", "b", "c", "d"] {
-        house.begin_anew(BeginMqttSession { most: 4, ..connect(client_id) }).await;
+        house.begin_anew(connect(client_id)).await;
         left.push(house.store.mqtt_sessions_of(&zoe).unwrap().len());
     }
     assert_eq!(left, [10, 7, 4, 4]);
-    let refused = house.begin(BeginMqttSession { most: 4, ..connect("e") }).await;
+    let refused = house.begin(connect("e")).await;
     assert_eq!(refused, BegunMqttSession::TooMany);
 }
 
@@ -333,7 +338,8 @@ async fn a_session_expires_and_makes_room_and_begins_anew_whatever_is_damaged_wh
     house.maintained(1000, |store| store.mqtt_session(expired).unwrap().is_none()).await;
     let anew = house.begin_anew(BeginMqttSession { clean_start: true, will: kept("w"), ..connect("other") }).await;
     house.end(anew, WillFate::AfterDelay).await;
-    house.begin_anew(BeginMqttSession { most: 1, ..connect("third") }).await;
+    house.allow(1);
+    house.begin_anew(connect("third")).await;
     assert!([expired, other, anew].iter().all(|id| house.store.mqtt_session(*id).unwrap().is_none()));
     assert!(house.names().is_empty());
 }

@@ -1,6 +1,7 @@
 //! Guards wills: that each comes once, at its time, and by a right.
 
 use super::*;
+use crate::config::Limits;
 
 #[tokio::test]
 async fn a_will_of_a_guest_waits_until_its_token_ends_and_not_longer_and_a_newer_token_counts_from_when_it_is_shown() {
@@ -110,23 +111,24 @@ async fn a_will_is_published_with_the_rights_of_then() {
     end(of_guest("7/a", &["7/*"], None)).await;
     let refused = house.writer.submit(of_guest("8/a", &["7/*"], None)).await;
     assert_eq!(refused, Err(Error::MissingScope("8/a:post".to_owned())));
-    let rules = WillRules { authorize: Authorize::Scopes, ..RULES };
-    let of_user = BeginMqttSession { will: will("no/scope", 0), rules, ..connect("phone") };
+    house.rules.set(writer::Rules { authorize: Authorize::Scopes, ..writer::Rules::permissive() });
+    let of_user = BeginMqttSession { will: will("no/scope", 0), ..connect("phone") };
     assert_eq!(house.writer.submit(of_user).await, Err(Error::MissingScope("no/scope:post".to_owned())));
     assert_eq!(house.names(), ["7/a"]);
+    house.rules.set(writer::Rules::permissive());
     // One whose sign-in has ended meanwhile, one that no event may be called, and one that is too much.
     let other = SignIn { generation: Generation(2), ..sign_in() };
     let by = WillRight::SignIn(other);
     end(BeginMqttSession { will: will("a", 0).map(|will| KeptWill { by, ..will }), ..connect("a") }).await;
     end(BeginMqttSession { will: will("$a", 0), ..connect("a") }).await;
-    let quotas = Quotas { names: 0, ..RULES.quotas };
     let id = house.begin_anew(BeginMqttSession {
         will: will("b", 0).map(|will| KeptWill { retain: true, ..will }),
         ..connect("b")
     });
     let id = id.await;
     let change = MqttSessionChange::End(MqttProgress::default(), None, WillFate::Now);
-    let rules = WillRules { quotas, ..RULES };
-    assert_eq!(house.writer.submit(ChangeMqttSession { id, change, rules }).await, Ok(true));
+    let rules = writer::Rules::permissive();
+    house.rules.set(writer::Rules { limits: Limits { max_names: 0, ..rules.limits.clone() }, ..rules });
+    assert_eq!(house.writer.submit(ChangeMqttSession { id, change }).await, Ok(true));
     assert_eq!(house.names(), ["7/a"]);
 }

@@ -34,7 +34,7 @@ pub async fn remove(app: App, request: HttpRequest, ByUser(principal, Json(body)
 
 /// Inserts. If the precondition fails, the answer has the event that is there instead.
 async fn insert_or_refuse(app: &App, principal: &Principal, inserts: Inserts, headers: &HeaderMap) -> Reply {
-    let options = options(&inserts, headers, app)?;
+    let options = options(&inserts, headers)?;
     let Inserts { events, is_array, .. } = inserts;
     match app.events.insert(principal, events, is_array, options)?.await {
         Err(ref error @ Error::PreconditionFailed(ref current)) => {
@@ -54,9 +54,9 @@ async fn insert_or_refuse(app: &App, principal: &Principal, inserts: Inserts, he
 }
 
 /// What the headers of a request say about its inserts.
-fn options(inserts: &Inserts, headers: &HeaderMap, app: &App) -> Result<InsertOptions, Error> {
+fn options(inserts: &Inserts, headers: &HeaderMap) -> Result<InsertOptions, Error> {
     let text = |name| headers.get(name).map(HeaderValue::to_str).transpose().map_err(|_| Error::PreconditionInvalid);
-    let condition = inserts.condition(text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?, &app.events)?;
+    let condition = inserts.condition(text(header::IF_MATCH)?, text(header::IF_NONE_MATCH)?)?;
     let key = headers.get("idempotency-key").map(|key| IdempotencyKey::parse(key.as_bytes())).transpose()?;
     let stream = if inserts.while_connected { Some(stream_id(headers).ok_or(Error::StreamUnknown)?) } else { None };
     Ok(InsertOptions { condition, key, stream })
