@@ -24,10 +24,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::central::Central;
 use crate::config::{Callers, Live, Mqtt, Setting};
 use crate::domain::{BasePath, TrustedProxies, Username};
 use crate::error::Error;
-use crate::events::{CatchUp, Rates, Sink, SubscribeRequest, WorkerHandle};
+use crate::events::{CatchUp, Sink, SubscribeRequest, WorkerHandle};
 use crate::identity::{Admin, Identity, UserQuery};
 
 pub use backups::Backups;
@@ -78,8 +79,8 @@ pub struct Services {
     pub health: Health,
     /// When the certificate ends.
     pub certificate: CertificateEnd,
-    /// How often a user may connect over MQTT.
-    pub mqtt_connects: Arc<Rates>,
+    /// What is counted in one place, such as how often a user connects over MQTT.
+    pub central: Central,
 }
 
 /// The sessions of MQTT that have a connection: by the user and the client identifier.

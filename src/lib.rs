@@ -8,6 +8,7 @@
 )]
 
 pub mod app;
+pub mod central;
 pub mod cli;
 pub mod clock;
 pub mod config;

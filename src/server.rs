@@ -18,10 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::app::{Backups, CertificateEnd, Events, Health, MqttSessions, MqttStats, Phase, Services, Shares};
+use crate::central::{Central, Rate};
 use crate::clock::Clock;
 use crate::config::{Config, Live};
 use crate::error::Error;
-use crate::events::{Hub, Rates, Retention, Rules, StreamId, keep_up};
+use crate::events::{Hub, Retention, Rules, StreamId, keep_up};
 use crate::identity::{Channels, Identity, MqttTokens, RootKey, Settings, index_names, index_names_when_possible};
 use crate::store::{OpenError, Store};
 use crate::transports::http::{self, Sockets};
@@ -149,11 +150,13 @@ impl Server {
             mqtt_tokens,
             mqtt_anonymous: config.mqtt.as_ref().and_then(|mqtt| mqtt.anonymous.clone()),
         };
-        let identity =
-            Identity::new(store.clone(), writer.clone(), clock.clone(), root, settings).map_err(StartError::Threads)?;
+        let central = Central::alone();
+        let identity = Identity::new(store.clone(), writer.clone(), clock.clone(), root, central.clone(), settings)
+            .map_err(StartError::Threads)?;
         identity.warn_of_anonymous().map_err(&core)?;
         let retention = Retention { age: config.retained.retain_for, events: config.retained.retain_events };
-        let events = Events::new(identity.clone(), writer.clone(), hub.clone(), clock.clone(), decided_by);
+        let events =
+            Events::new(identity.clone(), writer.clone(), hub.clone(), central.clone(), clock.clone(), decided_by);
         let maintenance = keep_up(hub.clone(), writer.clone(), clock.clone(), retention);
         let settled = clock.clone();
         // It waits for the clock, because events that expire by a wrong clock are lost.
@@ -164,7 +167,7 @@ impl Server {
         let backups = Backups::new(store.clone(), writer.clone(), clock.clone());
         let archiver = Archiver::start(&backups, archive, config.archiving);
         let core = Core { writer, hub, store, sockets: http::sockets() };
-        let connect_rate = config.mqtt.as_ref().map_or(0, |mqtt| mqtt.connect_rate);
+        central.set_rate(Rate::MqttConnects, config.mqtt.as_ref().map_or(0, |mqtt| mqtt.connect_rate), 0);
         let services = Services {
             identity,
             events,
@@ -179,7 +182,7 @@ impl Server {
             shares: Shares::default(),
             health: Health::default(),
             certificate: CertificateEnd::default(),
-            mqtt_connects: Arc::new(Rates::new(connect_rate, 0)),
+            central,
         };
 
         let Listening { addresses, http, certificate } =

@@ -8,6 +8,7 @@ use super::export::ExportRows;
 use super::listing::{self, Form, Listing};
 use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
+use crate::central::{Central, Rate};
 use crate::clock::Clock;
 use crate::config::{Limits, Live};
 use crate::domain::{
@@ -17,7 +18,7 @@ use crate::domain::{
 use crate::error::Error;
 use crate::events::{
     Changing, Condition, EventParts, GoesOnFor, HandOver, Hub, IdempotencyKey, Insert, Inserted, Lease, Lifetime,
-    NewEvent, Rates, Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
+    NewEvent, Reset, Start, StreamId, StreamOptions, SubscribeRequest, WorkerHandle,
 };
 use crate::identity::{Identity, Principal};
 use crate::store::{History, HistoryQuery, LatestEvents, Store};
@@ -34,7 +35,7 @@ pub struct Events {
     pub(super) clock: Clock,
     /// What changes are decided by, with the limits that a reload changes.
     pub(super) rules: Live<Rules>,
-    pub(super) rates: Arc<Rates>,
+    pub(super) central: Central,
     /// Held by the one import that is under way.
     pub(super) imports: Arc<Semaphore>,
 }
@@ -105,16 +106,23 @@ impl LastSeen {
 
 impl Events {
     /// Puts the services together.
-    pub fn new(identity: Identity, writer: Writer, hub: Hub, clock: Clock, rules: Live<Rules>) -> Self {
-        let limits = rules.get().limits.clone();
-        let rates = Arc::new(Rates::new(limits.insert_rate, limits.tenant_insert_rate));
+    pub fn new(
+        identity: Identity,
+        writer: Writer,
+        hub: Hub,
+        central: Central,
+        clock: Clock,
+        rules: Live<Rules>,
+    ) -> Self {
+        let limits = &rules.get().limits;
+        central.set_rate(Rate::Inserts, limits.insert_rate, limits.tenant_insert_rate);
         let imports = Arc::new(Semaphore::new(1));
-        Self { identity, writer, hub, clock, rules, rates, imports }
+        Self { identity, writer, hub, clock, rules, central, imports }
     }
 
     /// Goes by other limits from now on.
     pub fn set_limits(&self, limits: Limits) {
-        self.rates.set(limits.insert_rate, limits.tenant_insert_rate);
+        self.central.set_rate(Rate::Inserts, limits.insert_rate, limits.tenant_insert_rate);
         self.hub.allow_streams(limits.streams_per_user);
         let rules = Rules::clone(&self.rules.get());
         self.rules.set(Rules { limits, ..rules });
@@ -184,7 +192,7 @@ impl Events {
         let account = self.identity.recheck(principal)?;
         let InsertOptions { condition, key, stream } = options;
         let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
-        self.rates.take(&username, &account.tenant, events.len())?;
+        self.central.take_here(Rate::Inserts, (&username, &account.tenant), events.len())?;
         self.writer.post(Insert { username, auth_context, events, is_array, condition, key, stream, packet: None })
     }
 
@@ -278,9 +286,9 @@ impl Events {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if the principal's rights ended meanwhile; [`Error::InsertRateExceeded`].
-    pub fn take_for_update(&self, principal: &Principal) -> Result<(), Error> {
+    pub async fn take_for_update(&self, principal: &Principal) -> Result<(), Error> {
         let account = self.identity.recheck(principal)?;
-        self.rates.take(&principal.username, &account.tenant, 1)
+        self.central.take(Rate::Inserts, (&principal.username, &account.tenant), 1).await
     }
 
     /// Has an open stream go on until a newer token expires, if that is later than what was said before. It must be of the session that

@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::task::{Context, Poll};
 
 use super::events::{Events, Inserting};
+use crate::central::Rate;
 use crate::domain::{KeptWill, MqttProgress, MqttSession, MqttSessionId, MqttSessionKey, Position, PublisherId};
 use crate::error::Error;
 use crate::events::{
@@ -113,7 +114,7 @@ impl Events {
         }
         let account = self.identity.recheck(principal)?;
         if client.will.is_some() {
-            self.rates.take(&principal.username, &account.tenant, 1)?;
+            self.central.take(Rate::Inserts, (&principal.username, &account.tenant), 1).await?;
         }
         let (id, before) = match self.begin_mqtt(principal, client.clone()).await? {
             BegunMqttSession::Anew(id) => return Ok(BegunSession::Anew(id)),
@@ -197,7 +198,7 @@ impl Events {
     ) -> Result<Inserting, Error> {
         let account = self.identity.recheck(principal)?;
         let (username, auth_context) = (principal.username.clone(), principal.auth_context.clone());
-        self.rates.take(&username, &account.tenant, 1)?;
+        self.central.take_here(Rate::Inserts, (&username, &account.tenant), 1)?;
         self.writer.post(Insert {
             username,
             auth_context,

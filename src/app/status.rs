@@ -119,7 +119,7 @@ impl App {
             futures_util::join!(events.hub.survey(), events.store().read_on(&Lane::ADMIN, |store| store.figures()));
         let (figures, head) = (figures??, events.store().head());
         let Survey { by_transport, catching_up, blocked, slowest } = survey;
-        let Crowd { tenants, users, largest } = events.hub.registry().look(|presence| presence.crowd());
+        let Crowd { tenants, users, largest } = events.hub.registry().crowd();
         let (now, uptime) = (events.clock.now(), self.health.uptime());
         let (waiting_changes, waiting_bytes) = events.writer.waiting();
         let ClockState { source, server, heard, offset_millis } = events.clock.state();

@@ -23,7 +23,6 @@ mod mqtt_sessions;
 mod new_event;
 mod pending_presence;
 mod permits;
-mod rate;
 mod reading;
 mod registry;
 mod shared_event;
@@ -53,7 +52,6 @@ pub use mqtt_sessions::{
     BeginMqttSession, BegunMqttSession, ChangeMqttSession, MqttSessionBefore, MqttSessionChange, WillFate,
 };
 pub use new_event::{Lifetime, NewEvent};
-pub use rate::Rates;
 pub use registry::{Crowd, GRACE, GoesOnFor, Lease, Person, PresenceGuard, Registry, UserStreams};
 pub use sink::{Asked, Sink, Written};
 pub use stream_id::StreamId;

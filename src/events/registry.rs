@@ -88,8 +88,13 @@ impl Registry {
         lock(&self.0).has_stream(username, id)
     }
 
+    /// How many users are present, and where most of them are.
+    pub fn crowd(&self) -> Crowd {
+        self.look(Presence::crowd)
+    }
+
     /// Looks at the users that are present. Meanwhile nobody comes or goes.
-    pub fn look<T>(&self, at: impl FnOnce(&Presence) -> T) -> T {
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Presence) -> T) -> T {
         at(&lock(&self.0).presence)
     }
 

@@ -8,6 +8,7 @@ use super::kept_key::kept_key;
 use super::topic_guests::exactly;
 use super::topics::{TopicPermit, TopicUse, topic};
 use super::{Identity, Principal};
+use crate::central::GuessAt;
 use crate::config::Channels as Settings;
 use crate::domain::{
     ChannelToken, ChannelTokenId, ClientAddress, EventName, Guest, GuestInsert, GuestRights, TenantName,
@@ -122,7 +123,7 @@ impl Identity {
         let channels = self.channels()?;
         let visit = Visit::at(self.0.store.metrics(), Door::Channels, None, from);
         let guess = async {
-            let attempt = self.0.throttle.admin(from).await?;
+            let attempt = self.0.central.attempt(GuessAt::Admin, from).await?;
             let owner = ChannelOwner { tenant: channels.settings.tenant.clone() };
             let is_right = channels.settings.key.matches(key);
             attempt.settle(if is_right { Ok(owner) } else { Err(Error::AuthKeyIncorrect) }).map(|(owner, _)| owner)

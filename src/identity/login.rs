@@ -8,9 +8,9 @@ use super::device::Device;
 use super::password::{Share, Verdict};
 use super::second_factor::{Code, LetIn};
 use super::sessions::{BeginSession, IssuedTokens, SignedIn};
-use super::throttle::Attempt;
 use super::token::Claimed;
 use super::{Identity, Principal, Verified};
+use crate::central::{Attempt, GuessAt};
 use crate::domain::{
     Account, AuthContext, ClientAddress, Password, PasswordHash, Secret, SignIn, Timestamp, User, Username,
 };
@@ -56,7 +56,7 @@ impl Identity {
         from: ClientAddress,
     ) -> Result<SignedIn, Error> {
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
-        let attempt = self.0.throttle.account(&username, from).await?;
+        let attempt = self.0.central.attempt(GuessAt::Account(&username), from).await?;
         let Proven { user, outdated, attempt } = self.prove(&username, password, from, attempt, |_| Ok(())).await?;
         let (factor, guess) = self.second_factor(&user, code, attempt).await?;
         let signed_in = if factor.is_needed() || session.is_some() {
@@ -191,7 +191,7 @@ impl Identity {
     }
 
     async fn guess(&self, username: &Username, password: Password, from: ClientAddress) -> Result<(), Error> {
-        let attempt = self.0.throttle.account(username, from).await?;
+        let attempt = self.0.central.attempt(GuessAt::Account(username), from).await?;
         // Basic cannot carry the code. A client that tries anyway must not learn whether the password was correct:
         // neither from the answer, nor from its time, nor from whether the guess counts or is remembered.
         let needs_no_code = |user: &User| if user.needs_code() { Err(Error::Unauthorized) } else { Ok(()) };
@@ -257,6 +257,7 @@ mod tests {
 
     use super::super::{RootKey, Settings};
     use super::*;
+    use crate::central::Central;
     use crate::clock::Clock;
     use crate::config::{Passwords, SignIns, SignUps, Signup};
     use crate::store::Store;
@@ -305,7 +306,7 @@ mod tests {
             mqtt_tokens: None,
             mqtt_anonymous: None,
         };
-        let identity = Identity::new(store.clone(), writer, clock, root, settings).unwrap();
+        let identity = Identity::new(store.clone(), writer, clock, root, Central::alone(), settings).unwrap();
         let sign_in = async |name: &str, password: &str| {
             let (username, password) = (name.to_owned(), password.to_owned());
             let credentials =

@@ -24,7 +24,6 @@ mod reset;
 mod second_factor;
 mod sessions;
 mod sign_up;
-mod throttle;
 mod ticket;
 mod tickets;
 mod token;
@@ -42,6 +41,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
+use crate::central::{Central, GuessAt};
 use crate::clock::Clock;
 use crate::config::{Notiflux, Passwords, SignIns, SignUps};
 use crate::domain::{
@@ -65,7 +65,7 @@ pub use password::PasswordPool;
 pub use policy::PasswordPolicy;
 pub use reset::NewPassword;
 pub use sessions::{IssuedTokens, SessionToEnd, SessionView};
-pub use tickets::{Pass, TICKET_LASTS, TicketUse};
+pub use tickets::{Pass, TICKET_LASTS};
 pub use token::{TokenForm, Tokens};
 pub use topic_guests::{MAX_TOPICS, TopicSubscriptions};
 pub use topics::{TopicPermit, TopicUse};
@@ -76,7 +76,6 @@ pub use user_list::{UserList, UserQuery};
 
 use audit::{Act, Door, Visit};
 use refresh_token::RefreshTokens;
-use throttle::Throttle;
 use tickets::Tickets;
 use topics::TopicTokens;
 
@@ -173,7 +172,7 @@ struct Inner {
     topics: Option<TopicTokens>,
     mqtt: Option<MqttTokens>,
     root: RootKey,
-    throttle: Throttle,
+    central: Central,
     settings: Settings,
     /// Fingerprints of Basic credentials that were correct recently.
     basic: Cache<[u8; 32], ()>,
@@ -191,6 +190,7 @@ impl Identity {
         writer: Writer,
         clock: Clock,
         root: RootKey,
+        central: Central,
         mut settings: Settings,
     ) -> std::io::Result<Self> {
         let passwords = PasswordPool::start(store.metrics().clone())?;
@@ -202,11 +202,11 @@ impl Identity {
             passwords,
             tokens: Tokens::new(&settings.jwt_secret, TokenForm::new(settings.sign_ins.jwt_audience.clone())),
             refresh_tokens: RefreshTokens::new(&settings.jwt_secret),
-            tickets: Tickets::new(),
+            tickets: Tickets::new(central.clone()),
             mqtt: settings.mqtt_tokens.take(),
             topics: settings.notiflux.clone().map(TopicTokens::new),
             root,
-            throttle: Throttle::new(),
+            central,
             settings,
             basic: Cache::builder().max_capacity(BASIC_REMEMBERED_COUNT).time_to_live(BASIC_REMEMBERED).build(),
             basic_key: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &crate::random::bytes::<32>()),
@@ -220,7 +220,7 @@ impl Identity {
 
     /// How often each kind of limit refused a guess since the start.
     pub fn throttled(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.throttle.refused()
+        self.0.central.refused()
     }
 
     /// Authenticates an admin.
@@ -230,7 +230,7 @@ impl Identity {
     pub async fn admin(&self, token: &Secret, from: ClientAddress) -> Result<Admin, Error> {
         let visit = Visit::at(self.0.store.metrics(), Door::Admin, None, from);
         let guess = async {
-            let attempt = self.0.throttle.admin(from).await?;
+            let attempt = self.0.central.attempt(GuessAt::Admin, from).await?;
             let right = self.0.settings.admin_token.matches(token.expose());
             let admin = if right { Ok(Admin { from }) } else { Err(Error::AdminTokenIncorrect) };
             attempt.settle(admin).map(|(admin, _)| admin)

@@ -2,6 +2,7 @@
 
 use super::audit::{Door, Visit};
 use super::{Identity, Principal};
+use crate::central::GuessAt;
 use crate::domain::{ClientAddress, Password, Secret, SignIn, Username};
 use crate::error::Error;
 
@@ -64,7 +65,7 @@ impl Identity {
         }
         let visit = Visit::at(self.0.store.metrics(), Door::MqttHandler, None, from);
         let guess = async {
-            let attempt = self.0.throttle.admin(from).await?;
+            let attempt = self.0.central.attempt(GuessAt::Admin, from).await?;
             let handler = match tokens.is_handler_key(&key) {
                 Some(true) => Ok(tokens.handler()),
                 Some(false) | None => Err(Error::Unauthorized),

@@ -9,7 +9,7 @@ use argon2::PasswordHasher;
 use argon2::password_hash::phc;
 
 use super::policy::{Accepted, PasswordPolicy};
-use super::throttle::Attempt;
+use crate::central::Attempt;
 use crate::domain::{ClientAddress, Network, Password, PasswordHash, Username};
 use crate::error::Error;
 use crate::fair::{Patience, Pool, Task};
@@ -180,8 +180,8 @@ mod tests {
     use argon2::{Algorithm, Argon2, Params, Version};
     use tokio::sync::oneshot;
 
-    use super::super::throttle::Throttle;
     use super::*;
+    use crate::central::{Central, GuessAt};
 
     fn password(text: &str) -> Password {
         Password::parse(text.to_owned()).unwrap()
@@ -227,12 +227,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_guess_is_settled_when_it_is_checked_and_no_sooner() {
-        let (pool, throttle) = (PasswordPool::start(Metrics::default()).unwrap(), Throttle::new());
+        let (pool, central) = (PasswordPool::start(Metrics::default()).unwrap(), Central::alone());
         let (zoe, from) = (Username::parse("zoe").unwrap(), ClientAddress::of([127, 0, 0, 1].into()));
         let kept = hash(b"right").unwrap();
         // Begins to check a guess, and gives up as soon as the job is in the queue.
         let give_up = async |text: &str| {
-            let attempt = throttle.account(&zoe, from).await.unwrap();
+            let attempt = central.attempt(GuessAt::Account(&zoe), from).await.unwrap();
             let (checked, is_checked) = oneshot::channel();
             let judge = move |verdict: Verdict| {
                 let _ = checked.send(());
@@ -257,6 +257,6 @@ mod tests {
             is_checked.await.unwrap();
             drop(check);
         }
-        assert!(matches!(throttle.account(&zoe, from).await, Err(Error::TooManyAttempts(_))));
+        assert!(matches!(central.attempt(GuessAt::Account(&zoe), from).await, Err(Error::TooManyAttempts(_))));
     }
 }

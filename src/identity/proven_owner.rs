@@ -4,6 +4,7 @@ use super::login::Proven;
 use super::owner::Owner;
 use super::second_factor::{Code, Guess, SecondFactor};
 use super::{Identity, Principal};
+use crate::central::GuessAt;
 use crate::domain::{ClientAddress, Password, Secret, User};
 use crate::error::Error;
 use crate::writer::Batch;
@@ -74,7 +75,7 @@ impl Identity {
             return Err(Error::Unauthorized);
         }
         let password = Password::parse(password).map_err(|_| Error::Unauthorized)?;
-        let attempt = self.0.throttle.owner(&principal.username, from).await?;
+        let attempt = self.0.central.attempt(GuessAt::Owner(&principal.username), from).await?;
         self.prove(&principal.username, password, from, attempt, |_| Ok(())).await
     }
 }

@@ -2,9 +2,9 @@ use serde::Deserialize;
 
 use super::audit::{Door, Visit};
 use super::password::Share;
-use super::throttle::Attempt;
 use super::users::{new_generation, unknown_is_unauthorized};
 use super::{Admin, Identity, totp};
+use crate::central::{Attempt, GuessAt};
 use crate::domain::{ClientAddress, Generation, Password, PasswordHash, ResetChallenge, Secret, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -68,7 +68,7 @@ impl Identity {
         let password = Password::parse(password)?;
         let code = Secret::new(totp::without_blanks(code));
         let share = || Share::of_account(from, &username);
-        let attempt = self.0.throttle.account(&username, from).await?;
+        let attempt = self.0.central.attempt(GuessAt::Account(&username), from).await?;
         let attempt = self.try_code(&username, &code, attempt, None).await?;
         // The user's e-mail address is left out: a policy that knew it would reveal it to a client that has the code.
         let password = self.new_password(share(), password, &username, None).await?;

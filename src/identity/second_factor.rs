@@ -4,8 +4,8 @@
 //! strangers take no guess at the code from its owner, and a client that knows the password has the same few guesses wherever it tries.
 
 use super::sessions::{BeginSession, SignedIn};
-use super::throttle::Attempt;
 use super::{Identity, totp};
+use crate::central::Attempt;
 use crate::domain::{Generation, RecoveryCode, Timestamp, User, Username};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -93,7 +93,7 @@ impl Identity {
             attempt.was_wrong();
             return Err(Error::TotpRequired);
         };
-        let attempt = self.0.throttle.code(&user.username, attempt).await?;
+        let attempt = self.0.central.attempt_at_code(&user.username, attempt).await?;
         // The writer decides. It need not look at wrong ones, and nothing expensive is done for them.
         let (_, attempt) = attempt.settle(code.found(user, self.0.clock.now()).ok_or(Error::Unauthorized))?;
         Ok((SecondFactor(Some(code)), Guess(Some(attempt))))

@@ -13,6 +13,7 @@ use super::owner::Owner;
 use super::refresh_token::{self, Family, Rotation, Shown, is_same};
 use super::users::new_generation;
 use super::{Identity, Principal};
+use crate::central::GuessAt;
 use crate::domain::{ClientAddress, Secret, Session, SessionId, Timestamp, Username};
 use crate::error::Error;
 use crate::store::Lane;
@@ -149,7 +150,7 @@ impl Identity {
         if let Ok(Some(shown)) = found {
             return Ok(shown);
         }
-        let attempt = self.0.throttle.address(from).await?;
+        let attempt = self.0.central.attempt(GuessAt::Nobody, from).await?;
         let (shown, _) = attempt.settle(found.and_then(|found| found.ok_or(Error::SessionEnded)))?;
         Ok(shown)
     }

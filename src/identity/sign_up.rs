@@ -27,7 +27,7 @@ impl Identity {
             return Err(Error::SignupClosed);
         }
         // It stays counted whatever comes of it: that a name is taken is an answer worth asking for, and an account is worth more.
-        self.0.throttle.sign_up(from).await?;
+        self.0.central.sign_up(from).await?;
         let invite = new.invite.as_ref().map(id_of);
         let store = &self.0.store;
         let (tenant, scopes) = match (&invite, &settings.tenant) {

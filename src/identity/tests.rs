@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::password::Share;
 use super::{Device, Identity, PasswordPool, Principal, RootKey, Settings};
+use crate::central::Central;
 use crate::clock::Clock;
 use crate::config::{Passwords, SignIns, SignUps, Signup};
 use crate::domain::{ClientAddress, Password, Secret, SignIn, Timestamp, User, Username};
@@ -92,7 +93,7 @@ impl House {
         };
         let (writer, _failure) = Writer::start(committer, clock.clone(), Rules::example(), publish).unwrap();
         let root = RootKey::load(&store, &writer).await.unwrap();
-        let identity = Identity::new(store.clone(), writer, clock.clone(), root, settings()).unwrap();
+        let identity = Identity::new(store.clone(), writer, clock.clone(), root, Central::alone(), settings()).unwrap();
         Self { identity, store, clock, username: user.username, commits, answers, _directory: directory }
     }
 

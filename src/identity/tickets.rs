@@ -2,14 +2,13 @@
 //! works once, for some seconds. A *pass* is a cookie: with it the same URL works again when the browser reconnects by
 //! itself. Neither allows more, or lasts longer, than the sign-in that it was issued for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::Validation;
 use serde::{Deserialize, Serialize};
 
 use super::token::{Tokens, from_hex, issued_by, session_of, to_hex};
+use crate::central::{Central, TicketNumber, TicketUse};
 use crate::domain::{SignIn, Timestamp, Username};
 use crate::error::Error;
 
@@ -18,15 +17,6 @@ pub const TICKET_LASTS: Duration = Duration::from_secs(30);
 
 const TICKET_ISSUER: &str = "Broker ticket";
 const PASS_ISSUER: &str = "Broker pass";
-/// How many tickets may wait to be used, of about 200 bytes each. At this number, the user with the most tickets loses
-/// the oldest one to a user with fewer, so that a few users cannot lock out all others.
-const WAITING: usize = 65_536;
-/// How many of them one user may have, even while there is room.
-const WAITING_OF_ONE: usize = 4_096;
-/// How many expired tickets are removed when one is issued. Thousands may expire in the same second, and all other
-/// requests wait during the removal. It is more than one, so that they go faster than new ones come.
-const EXPIRED_AT_ONCE: usize = 32;
-
 /// Lets a browser that opened a stream with a ticket reconnect with the same ticket. It has no `Debug`, so that it is
 /// never logged.
 pub struct Pass {
@@ -40,17 +30,8 @@ pub struct Pass {
 pub(super) struct Tickets {
     ticket: Validation,
     pass: Validation,
-    /// The tickets that may still be used. All others were used, have expired, or were issued before a restart.
-    waiting: Mutex<Waiting>,
-}
-
-/// The purpose for which a ticket is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TicketUse {
-    /// To open a stream, which uses it.
-    Open,
-    /// To check it without using it.
-    Look,
+    /// Knows the tickets that may still be used. All others were used, have expired, or were issued before a restart.
+    central: Central,
 }
 
 /// The rights of a ticket or a pass.
@@ -94,7 +75,7 @@ struct Claims {
 }
 
 impl Right {
-    fn claims(&self, issuer: &str, now: Timestamp, ends_at: Timestamp, number: Option<u128>) -> Claims {
+    fn claims(&self, issuer: &str, now: Timestamp, ends_at: Timestamp, number: Option<TicketNumber>) -> Claims {
         Claims {
             iss: issuer.to_owned(),
             sub: self.username.to_string(),
@@ -104,7 +85,7 @@ impl Right {
             until: self.expires_at.as_secs(),
             basic: self.sign_in.by_password_alone,
             session: self.sign_in.session.map(|session| session.to_string()),
-            jti: number.map(|number| format!("{number:032x}")),
+            jti: number.map(|number| number.to_string()),
         }
     }
 }
@@ -126,30 +107,31 @@ impl TryFrom<Claims> for Right {
 }
 
 impl Tickets {
-    pub(super) fn new() -> Self {
-        Self { ticket: issued_by(TICKET_ISSUER), pass: issued_by(PASS_ISSUER), waiting: Mutex::default() }
+    pub(super) fn new(central: Central) -> Self {
+        Self { ticket: issued_by(TICKET_ISSUER), pass: issued_by(PASS_ISSUER), central }
     }
 
-    pub(super) fn issue(&self, tokens: &Tokens, right: &Right, now: Timestamp) -> Result<String, Error> {
+    pub(super) async fn issue(&self, tokens: &Tokens, right: &Right, now: Timestamp) -> Result<String, Error> {
         // Claims have whole seconds, so the remembered moment must have whole seconds, too.
         let ends_at = Timestamp::from_secs((now + TICKET_LASTS).as_secs());
-        let number = u128::from_be_bytes(crate::random::bytes());
-        self.waiting(|waiting| waiting.add((ends_at, number), &right.username, now))?;
+        let number = self.central.issue_ticket(&right.username, ends_at, now).await?;
         tokens.sign(&right.claims(TICKET_ISSUER, now, ends_at, Some(number)))
     }
 
     /// Checks a ticket. A fresh ticket is used up by this, unless it is only looked at.
-    pub(super) fn read(&self, tokens: &Tokens, ticket: &str, now: Timestamp, to: TicketUse) -> Result<Ticket, Error> {
+    pub(super) async fn read(
+        &self,
+        tokens: &Tokens,
+        ticket: &str,
+        now: Timestamp,
+        to: TicketUse,
+    ) -> Result<Ticket, Error> {
         let claims: Claims = tokens.open(ticket, &self.ticket)?;
         let ends_at = Timestamp::from_secs(claims.exp);
-        let number = claims.jti.as_deref().and_then(|number| u128::from_str_radix(number, 16).ok());
-        let number = number.ok_or(Error::Unauthorized)?;
+        let number = claims.jti.as_deref().and_then(TicketNumber::parse).ok_or(Error::Unauthorized)?;
         let right = Right::try_from(claims)?;
-        let was_waiting = self.waiting(|waiting| match to {
-            TicketUse::Open => waiting.remove((ends_at, number)),
-            TicketUse::Look => waiting.tickets.contains_key(&(ends_at, number)),
-        });
-        let is_fresh = was_waiting && ends_at > now && right.expires_at > now;
+        let was_unspent = self.central.show_ticket(number, ends_at, to).await;
+        let is_fresh = was_unspent && ends_at > now && right.expires_at > now;
         Ok(if is_fresh { Ticket::Fresh(right) } else { Ticket::Spent(right.username) })
     }
 
@@ -161,75 +143,6 @@ impl Tickets {
     pub(super) fn read_pass(&self, tokens: &Tokens, pass: &str, now: Timestamp) -> Result<Right, Error> {
         let right = Right::try_from(tokens.open::<Claims>(pass, &self.pass)?)?;
         if right.expires_at > now { Ok(right) } else { Err(Error::Unauthorized) }
-    }
-
-    fn waiting<T>(&self, with: impl FnOnce(&mut Waiting) -> T) -> T {
-        with(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// When a ticket expires, and its number.
-type Key = (Timestamp, u128);
-
-/// The tickets that may still be used, in the order in which they expire.
-#[derive(Default)]
-struct Waiting {
-    tickets: BTreeMap<Key, Username>,
-    of_one: HashMap<Username, BTreeSet<Key>>,
-    /// The users with tickets by their number of tickets. The user with the most is last.
-    ranks: BTreeSet<(usize, Username)>,
-}
-
-impl Waiting {
-    fn add(&mut self, ticket: Key, username: &Username, now: Timestamp) -> Result<(), Error> {
-        for _ in 0..EXPIRED_AT_ONCE {
-            match self.tickets.first_key_value() {
-                Some((&first, _)) if first.0 <= now => self.remove(first),
-                _ => break,
-            };
-        }
-        let mut own = self.of_one.get(username).map_or(0, BTreeSet::len);
-        if own >= WAITING_OF_ONE {
-            let oldest = self.of_one.get(username).and_then(|own| own.first().copied());
-            let expired = oldest.filter(|(ends_at, _)| *ends_at <= now).ok_or(Error::Overloaded)?;
-            self.remove(expired);
-            own -= 1;
-        }
-        if self.tickets.len() >= WAITING {
-            let displaced = self.oldest_of_most(own + 1).ok_or(Error::Overloaded)?;
-            self.remove(displaced);
-        }
-        self.tickets.insert(ticket, username.clone());
-        self.of_one.entry(username.clone()).or_default().insert(ticket);
-        self.rank(username, own, own + 1);
-        Ok(())
-    }
-
-    /// The oldest ticket of the user with the most tickets, if that user has more than this many.
-    fn oldest_of_most(&self, than: usize) -> Option<Key> {
-        let (_, most) = self.ranks.last().filter(|(most, _)| *most > than)?;
-        self.of_one.get(most)?.first().copied()
-    }
-
-    /// Removes a ticket, and returns whether it was there.
-    fn remove(&mut self, ticket: Key) -> bool {
-        let Some(username) = self.tickets.remove(&ticket) else { return false };
-        if let Some(own) = self.of_one.get_mut(&username) {
-            own.remove(&ticket);
-            let left = own.len();
-            if left == 0 {
-                self.of_one.remove(&username);
-            }
-            self.rank(&username, left + 1, left);
-        }
-        true
-    }
-
-    fn rank(&mut self, username: &Username, before: usize, now: usize) {
-        self.ranks.remove(&(before, username.clone()));
-        if now > 0 {
-            self.ranks.insert((now, username.clone()));
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::sessions::{BeginSession, IssuedTokens, SignedIn};
 use super::totp::{self, Issuer};
 use super::users::new_generation;
 use super::{Identity, Principal};
+use crate::central::GuessAt;
 use crate::domain::{ClientAddress, Generation, PendingTotp, RECOVERY_CODES, RecoveryCode, Secret, Timestamp};
 use crate::error::Error;
 use crate::writer::{Batch, Change};
@@ -105,8 +106,8 @@ impl Identity {
         let from = device.address;
         let visit = Visit::at(self.0.store.metrics(), Door::TwoFactorOn, Some(principal.username.clone()), from);
         let confirmed = async {
-            let attempt = self.0.throttle.address(from).await?;
-            let attempt = self.0.throttle.code(&principal.username, attempt).await?;
+            let attempt = self.0.central.attempt(GuessAt::Nobody, from).await?;
+            let attempt = self.0.central.attempt_at_code(&principal.username, attempt).await?;
             let recovery_codes: Vec<_> = (0..RECOVERY_CODES).map(|_| RecoveryCode::random()).collect();
             let shown = recovery_codes.iter().map(RecoveryCode::shown).collect();
             let (code, generation) = (totp::without_blanks(totp), new_generation());

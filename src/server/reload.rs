@@ -7,6 +7,7 @@ use tokio::signal::unix::Signal;
 
 use super::check::{check, log_filter};
 use crate::app::Services;
+use crate::central::Rate;
 use crate::config::{Callers, Config, Live, Setting};
 use crate::domain::Secret;
 use crate::log::FilterSwitch;
@@ -81,7 +82,7 @@ impl Running {
         services.events.set_limits(config.limits.clone());
         // Without it, what is served still is, until the next start.
         if let Some(mqtt) = &config.mqtt {
-            services.mqtt_connects.set(mqtt.connect_rate, 0);
+            services.central.set_rate(Rate::MqttConnects, mqtt.connect_rate, 0);
         }
         let new = applied.iter().map(|name| {
             let value = config.settings.iter().find(|setting| setting.name == *name).and_then(|of| of.value.as_deref());

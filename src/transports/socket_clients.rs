@@ -65,7 +65,7 @@ impl Application for SocketClients {
             return Err(ConnectError::invalid_namespace());
         }
         if UserSockets::signs_in(&connect.auth) {
-            let Admission { state, pid, sid } = self.users().connect(&connect)?;
+            let Admission { state, pid, sid } = self.users().connect(&connect).await?;
             return Ok(Admission { state: Member::User(Arc::new(state)), pid, sid });
         }
         match self.0.identity.check_channels() {

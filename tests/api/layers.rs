@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 2),
     ("fair", 2),
     ("metrics", 2),
+    ("central", 3),
     ("log", 3),
     ("store", 3),
     ("writer", 4),

@@ -60,7 +60,7 @@ async fn first_frame(app: &App, inlet: &mut Inlet, outlet: &Outlet) -> Option<Op
             return None;
         };
         let (reference, error) = match Frame::parse(&text) {
-            Ok(Frame { verb: Verb::SignIn, reference, .. }) => match open(app, outlet, reference, &text) {
+            Ok(Frame { verb: Verb::SignIn, reference, .. }) => match open(app, outlet, reference, &text).await {
                 Ok(open) => return Some(open),
                 Err(error) => (Some(reference), error),
             },
@@ -78,8 +78,8 @@ async fn first_frame(app: &App, inlet: &mut Inlet, outlet: &Outlet) -> Option<Op
 }
 
 /// Signs in, and opens the stream, which begins with the answer.
-fn open(app: &App, outlet: &Outlet, reference: u64, frame: &str) -> Result<Open, Error> {
-    let Opening { signed_in, request } = parse::<SignIn<'_>>(frame)?.open(app)?;
+async fn open(app: &App, outlet: &Outlet, reference: u64, frame: &str) -> Result<Open, Error> {
+    let Opening { signed_in, request } = parse::<SignIn<'_>>(frame)?.open(app).await?;
     let SignedIn { principal, stream, .. } = &signed_in;
     let expires_at = principal.expires_at.map(|expires_at| expires_at.as_millis());
     let welcome = Welcome { stream: stream.to_string(), username: principal.username.as_str(), expires_at };

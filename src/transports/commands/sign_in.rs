@@ -8,10 +8,10 @@ use serde::de::IgnoredAny;
 use super::body::refuse_event;
 use super::signed_in::SignedIn;
 use crate::app::{LastSeen, Services, StreamQuery};
+use crate::central::TicketUse;
 use crate::domain::EventFilter;
 use crate::error::Error;
 use crate::events::{GoesOnFor, StreamId, StreamOptions, SubscribeRequest};
-use crate::identity::TicketUse;
 
 /// Who a client is, and the stream that is wanted, as in the query of `/sse`.
 #[derive(Deserialize)]
@@ -50,19 +50,23 @@ impl SignIn<'_> {
     /// # Errors
     /// [`Error::BodyInvalid`]; [`Error::ParameterMeant`]; [`Error::FilterInvalid`]; [`Error::Unauthorized`]; those of
     /// [`Events::subscribe`](crate::app::Events::subscribe).
-    pub fn open(&self, services: &Services) -> Result<Opening, Error> {
-        self.open_by(services, |_| None)
+    pub async fn open(&self, services: &Services) -> Result<Opening, Error> {
+        self.open_by(services, |_| None).await
     }
 
     /// The same, for a stream that goes on after what `known` says that this user has seen, if it says so.
     ///
     /// # Errors
     /// As [`SignIn::open`].
-    pub fn open_by(&self, services: &Services, known: impl FnOnce(&str) -> Option<LastSeen>) -> Result<Opening, Error> {
+    pub async fn open_by(
+        &self,
+        services: &Services,
+        known: impl FnOnce(&str) -> Option<LastSeen>,
+    ) -> Result<Opening, Error> {
         refuse_event(self.event)?;
         let (principal, ticket) = match (&self.token, &self.ticket) {
             (Some(token), None) => (services.identity.bearer(token)?, None),
-            (None, Some(ticket)) => (services.identity.by_ticket(ticket, [], TicketUse::Look)?.0, Some(ticket)),
+            (None, Some(ticket)) => (services.identity.by_ticket(ticket, [], TicketUse::Look).await?.0, Some(ticket)),
             _ => return Err(Error::BodyInvalid("it takes either a token or a ticket".to_owned())),
         };
         let named = || LastSeen::parse(self.after.as_deref().unwrap_or_default());
@@ -70,7 +74,7 @@ impl SignIn<'_> {
         let request = services.events.subscribe(&principal, self.query(last_seen)?)?;
         // This may refuse the stream as well, and comes last: a ticket is spent only by a stream that opens.
         if let Some(ticket) = ticket {
-            services.identity.by_ticket(ticket, [], TicketUse::Open)?;
+            services.identity.by_ticket(ticket, [], TicketUse::Open).await?;
         }
         let signed_in = SignedIn::new(principal, ticket.is_some(), request.presence_guard.id);
         Ok(Opening { signed_in, request })

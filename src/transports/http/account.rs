@@ -15,7 +15,7 @@ pub async fn show(app: App, principal: Principal) -> Reply {
 
 /// `POST /update_me`.
 pub async fn update(app: App, Peer(from): Peer, ByUser(principal, Json(input)): ByUser<Json<OwnInput>>) -> Reply {
-    app.events.take_for_update(&principal)?;
+    app.events.take_for_update(&principal).await?;
     app.identity.update_me(&principal, input, from).await?;
     Ok(reply::empty())
 }

@@ -87,7 +87,11 @@ pub async fn stream(app: App, StreamCaller { principal, ticket }: StreamCaller, 
     let id = subscribe_request.presence_guard.id;
     response.insert_header((STREAM_HEADER, id.to_string()));
     // This may refuse the stream as well, and comes last: a ticket is spent only by a stream that opens.
-    if let Some(cookie) = ticket.map(|ticket| ticket.spend(&app, &request)).transpose()?.flatten() {
+    let cookie = match ticket {
+        Some(ticket) => ticket.spend(&app, &request).await?,
+        None => None,
+    };
+    if let Some(cookie) = cookie {
         response.insert_header((header::SET_COOKIE, cookie));
     }
     // Only HTTP/1.1 has chunks; HTTP/2 shares its connection with other requests.

@@ -1,21 +1,20 @@
 //! `/sse_ticket`, and streams opened by a ticket: for the browser's own `EventSource`, which cannot send a header.
 
-use std::future::{Ready, ready};
-
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest};
-use futures_util::TryFutureExt;
-use futures_util::future::{Either, MapOk};
+use futures_util::future::{Either, LocalBoxFuture, MapOk};
+use futures_util::{FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 
 use super::reply::{self, Reply};
 use super::request::{is_encrypted, no_services};
 use crate::app::App;
+use crate::central::TicketUse;
 use crate::domain::BasePath;
 use crate::error::Error;
-use crate::identity::{Pass, Principal, TICKET_LASTS, TicketUse};
+use crate::identity::{Pass, Principal, TICKET_LASTS};
 
 /// The name of the cookie that holds a pass.
 const COOKIE: &str = "broker_sse";
@@ -30,7 +29,7 @@ struct Issued {
 }
 
 pub async fn issue(app: App, principal: Principal) -> Reply {
-    reply::json(&Issued { ticket: app.identity.ticket(&principal)?, expires_in: TICKET_LASTS.as_secs() })
+    reply::json(&Issued { ticket: app.identity.ticket(&principal).await?, expires_in: TICKET_LASTS.as_secs() })
 }
 
 /// The caller that opens a stream, by the header like everywhere, or else by a ticket in the query.
@@ -48,7 +47,7 @@ impl StreamCaller {
         Self { principal, ticket: None }
     }
 
-    fn by_ticket(request: &HttpRequest) -> Result<Self, Error> {
+    async fn by_ticket(request: HttpRequest) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Parameters {
             ticket: String,
@@ -56,7 +55,7 @@ impl StreamCaller {
         let app = request.app_data::<App>().ok_or_else(no_services)?;
         let Query(Parameters { ticket }) =
             Query::from_query(request.query_string()).map_err(|_| Error::Unauthorized)?;
-        let (principal, _) = app.identity.by_ticket(&ticket, passes(request.headers()), TicketUse::Look)?;
+        let (principal, _) = app.identity.by_ticket(&ticket, passes(request.headers()), TicketUse::Look).await?;
         Ok(Self { principal, ticket: Some(Ticket(ticket)) })
     }
 }
@@ -67,21 +66,24 @@ impl Ticket {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] if it was spent meanwhile.
-    pub fn spend(self, app: &App, request: &HttpRequest) -> Result<Option<String>, Error> {
-        let (_, pass) = app.identity.by_ticket(&self.0, passes(request.headers()), TicketUse::Open)?;
+    pub async fn spend(self, app: &App, request: &HttpRequest) -> Result<Option<String>, Error> {
+        let (_, pass) = app.identity.by_ticket(&self.0, passes(request.headers()), TicketUse::Open).await?;
         Ok(pass.map(|pass| cookie(&pass, &app.base_path, is_encrypted(request))))
     }
 }
 
 impl FromRequest for StreamCaller {
     type Error = Error;
-    type Future = Either<MapOk<<Principal as FromRequest>::Future, fn(Principal) -> Self>, Ready<Result<Self, Error>>>;
+    type Future = Either<
+        MapOk<<Principal as FromRequest>::Future, fn(Principal) -> Self>,
+        LocalBoxFuture<'static, Result<Self, Error>>,
+    >;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         if request.headers().contains_key(header::AUTHORIZATION) {
             return Either::Left(Principal::from_request(request, payload).map_ok(Self::by_header));
         }
-        Either::Right(ready(Self::by_ticket(request)))
+        Either::Right(Self::by_ticket(request.clone()).boxed_local())
     }
 }
 

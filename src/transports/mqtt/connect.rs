@@ -20,6 +20,7 @@ use super::shares::Memberships;
 use super::sink::{PacketSink, Shared};
 use super::weight;
 use crate::app::{App, ConnectingClient, LastSeen, StreamQuery};
+use crate::central::Rate;
 use crate::domain::{ClientAddress, EventFilter, PublisherId, Secret};
 use crate::error::Error;
 use crate::events::{GoesOnFor, StreamOptions};
@@ -144,8 +145,8 @@ async fn let_in(app: &App, connect: &Connect, from: ClientAddress) -> Result<Let
         }
     };
     let principal = principal.map_err(|error| refused(app, &error))?.ok_or(Reason::NotAuthorized)?;
-    let rate = app.mqtt_connects.take(&principal.username, &principal.account.tenant, 1);
-    rate.map_err(|error| {
+    let of = (&principal.username, &principal.account.tenant);
+    app.central.take(Rate::MqttConnects, of, 1).await.map_err(|error| {
         refused(app, &error);
         Reason::ConnectionRateExceeded
     })?;

@@ -62,11 +62,11 @@ impl UserSockets {
     ///
     /// # Errors
     /// Why not.
-    pub fn connect<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, ConnectError> {
-        self.sign_in(connect).map_err(|error| refuse(self.0.metrics(), &error))
+    pub async fn connect<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, ConnectError> {
+        self.sign_in(connect).await.map_err(|error| refuse(self.0.metrics(), &error))
     }
 
-    fn sign_in<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, Error> {
+    async fn sign_in<T: Types>(&self, connect: &Connect<'_, T>) -> Result<Admission<Client>, Error> {
         let Self(app) = self;
         let sign_in: SignIn<'_> = from_object(&connect.auth)?;
         let recovers = match connect.auth.get("recovery") {
@@ -82,7 +82,8 @@ impl UserSockets {
             let known = recovery::known(asked?, username, wanted);
             is_known = known.is_some();
             known
-        })?;
+        });
+        let opening = opening.await?;
         let Opening { signed_in, request } = &opening;
         let pid = match asked {
             // The same `pid` says that nothing was missed.

@@ -52,16 +52,10 @@ pub struct Table {
     refused: AtomicU64,
 }
 
-/// One counted guess, until its result is known.
-#[must_use]
-pub struct Held {
-    table: Arc<Table>,
-    place: Place,
-    was_wrong: bool,
-}
-
+/// Where a guess is counted. It has to be settled once.
 #[derive(Clone, Copy)]
-struct Place {
+#[must_use]
+pub struct Place {
     set: usize,
     /// The index among a set's own buckets, followed by its shared ones.
     bucket: usize,
@@ -105,30 +99,30 @@ enum Room {
 
 /// A place in the line before a bucket.
 struct Waiting<'a> {
-    table: &'a Arc<Table>,
+    table: &'a Table,
     place: Place,
     settled: Arc<Notify>,
 }
 
 impl Table {
     /// A table with at least this many sets, rounded up to a power of two.
-    pub fn new(allowance: Allowance, sets: usize) -> Arc<Self> {
+    pub fn new(allowance: Allowance, sets: usize) -> Self {
         let started = Instant::now();
         Self::with_clock(allowance, sets, Box::new(move || started.elapsed()))
     }
 
-    fn with_clock(allowance: Allowance, sets: usize, clock: Clock) -> Arc<Self> {
+    fn with_clock(allowance: Allowance, sets: usize, clock: Clock) -> Self {
         let sets = std::iter::repeat_with(Mutex::default).take(sets.next_power_of_two()).collect();
-        Arc::new(Self { allowance, hasher: RandomState::new(), clock, sets, refused: AtomicU64::new(0) })
+        Self { allowance, hasher: RandomState::new(), clock, sets, refused: AtomicU64::new(0) }
     }
 
-    /// Counts a guess at a key, as soon as there is room for it.
+    /// Counts a guess at a key, as soon as there is room for it. It is counted until it is settled.
     ///
     /// # Errors
     /// [`Error::TooManyAttempts`] if too many guesses were wrong; [`Error::Overloaded`] if too many wait for results.
-    pub async fn take(self: &Arc<Self>, key: impl Hash) -> Result<Held, Error> {
+    pub async fn take(&self, key: impl Hash) -> Result<Place, Error> {
         let waiting = match self.begin(self.hasher.hash_one(key))? {
-            Ok(held) => return Ok(held),
+            Ok(place) => return Ok(place),
             Err(waiting) => waiting,
         };
         // The allowance is used up, but by guesses that may be right. A client that opens many connections at once is
@@ -138,7 +132,7 @@ impl Table {
             waiting.settled.notified().await;
             let now = (self.clock)();
             match self.lock(waiting.place.set).at(waiting.place.bucket).try_take(self.allowance, now) {
-                Room::Taken => return Ok(self.held(waiting.place)),
+                Room::Taken => return Ok(waiting.place),
                 Room::Later => {}
                 Room::After(wait) => return Err(self.too_many(wait)),
             }
@@ -146,7 +140,7 @@ impl Table {
     }
 
     /// Counts a guess, or takes a place in the line.
-    fn begin(self: &Arc<Self>, key: u64) -> Result<Result<Held, Waiting<'_>>, Error> {
+    fn begin(&self, key: u64) -> Result<Result<Place, Waiting<'_>>, Error> {
         let now = (self.clock)();
         // Truncated on purpose: the number of sets is a power of two.
         let set = key as usize & (self.sets.len() - 1);
@@ -158,7 +152,7 @@ impl Table {
             // A new guess never overtakes the waiting ones.
             Room::Taken if bucket.waiting == 0 => {
                 bucket.under_way += 1;
-                Ok(Ok(self.held(place)))
+                Ok(Ok(place))
             }
             Room::Taken | Room::Later if bucket.waiting < WAITING => {
                 bucket.waiting += 1;
@@ -169,8 +163,17 @@ impl Table {
         }
     }
 
-    fn held(self: &Arc<Self>, place: Place) -> Held {
-        Held { table: Arc::clone(self), place, was_wrong: false }
+    /// A guess has its result. It stays counted if it was wrong.
+    pub fn settle(&self, place: Place, was_wrong: bool) {
+        let now = (self.clock)();
+        let mut set = self.lock(place.set);
+        // While the guess had no result, the bucket stayed with this key.
+        let bucket = set.at(place.bucket);
+        bucket.under_way -= 1;
+        if was_wrong {
+            bucket.whole_at = bucket.whole_at.max(now) + self.allowance.refill;
+        }
+        bucket.wake_one();
     }
 
     /// How many guesses were refused since the start because there were too many wrong ones.
@@ -250,27 +253,6 @@ impl Bucket {
         if let Some(settled) = &self.settled {
             settled.notify_one();
         }
-    }
-}
-
-impl Held {
-    /// The guess was wrong, and stays counted.
-    pub fn was_wrong(mut self) {
-        self.was_wrong = true;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let now = (self.table.clock)();
-        let mut set = self.table.lock(self.place.set);
-        // While the guess had no result, the bucket stayed with this key.
-        let bucket = set.at(self.place.bucket);
-        bucket.under_way -= 1;
-        if self.was_wrong {
-            bucket.whole_at = bucket.whole_at.max(now) + self.table.allowance.refill;
-        }
-        bucket.wake_one();
     }
 }
 

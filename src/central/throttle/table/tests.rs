@@ -21,14 +21,51 @@ impl Time {
     }
 }
 
-fn table() -> (Arc<Table>, Time) {
+/// A table that gives out guesses which settle themselves.
+struct Rig(Table);
+
+/// A guess, until its result is known.
+struct Held {
+    rig: Arc<Rig>,
+    place: Place,
+    was_wrong: bool,
+}
+
+impl std::ops::Deref for Rig {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.0
+    }
+}
+
+impl Rig {
+    async fn take(self: &Arc<Self>, key: impl Hash) -> Result<Held, Error> {
+        let place = self.0.take(key).await?;
+        Ok(Held { rig: Arc::clone(self), place, was_wrong: false })
+    }
+}
+
+impl Held {
+    fn was_wrong(mut self) {
+        self.was_wrong = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.rig.settle(self.place, self.was_wrong);
+    }
+}
+
+fn table() -> (Arc<Rig>, Time) {
     let time = Time::default();
     let clock = time.clone();
-    (Table::with_clock(ALLOWANCE, 4, Box::new(move || *clock.0.lock().unwrap())), time)
+    (Arc::new(Rig(Table::with_clock(ALLOWANCE, 4, Box::new(move || *clock.0.lock().unwrap())))), time)
 }
 
 /// How many of this many wrong guesses are allowed, one after another.
-async fn let_through(table: &Arc<Table>, key: impl Hash + Copy, guesses: usize) -> usize {
+async fn let_through(table: &Arc<Rig>, key: impl Hash + Copy, guesses: usize) -> usize {
     let mut let_through = 0;
     for _ in 0..guesses {
         if let Ok(held) = table.take(key).await {
@@ -142,7 +179,7 @@ struct Waiter {
 }
 
 impl Waiter {
-    fn begin(table: &Arc<Table>) -> Self {
+    fn begin(table: &Arc<Rig>) -> Self {
         let table = Arc::clone(table);
         let take = Box::pin(async move { table.take("zoe").await });
         let mut waiter = Self { take, woken: Arc::default() };
@@ -160,7 +197,7 @@ impl Waiter {
     }
 }
 
-fn waiters(table: &Arc<Table>, count: u32) -> Vec<Waiter> {
+fn waiters(table: &Arc<Rig>, count: u32) -> Vec<Waiter> {
     (0..count).map(|_| Waiter::begin(table)).collect()
 }
 

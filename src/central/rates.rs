@@ -1,17 +1,18 @@
+//! Rates: how much a user, and a tenant, may do in a second.
+
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::lock::lock;
 use crate::domain::{TenantName, Username};
 use crate::error::Error;
 
 /// From how many entries on those are forgotten that have their whole allowance again.
 const PRUNE_FROM: usize = 1024;
 
-/// Limits how many events a user, and a tenant, may insert in a second: a bucket that fills at that rate and holds what comes in a
-/// second.
+/// Limits what a user, and a tenant, may do in a second: a bucket that fills at that rate and holds what comes in a second.
+#[derive(Default)]
 pub struct Rates {
     of_user: Mutex<Buckets<Username>>,
     of_tenant: Mutex<Buckets<TenantName>>,
@@ -26,29 +27,34 @@ struct Buckets<K> {
 }
 
 impl Rates {
-    /// Limits in events a second; 0 is none.
-    pub fn new(of_user: u32, of_tenant: u32) -> Self {
-        Self { of_user: Mutex::new(Buckets::new(of_user)), of_tenant: Mutex::new(Buckets::new(of_tenant)) }
-    }
-
     /// Goes by other limits from now on. What was taken before stays taken.
     pub fn set(&self, of_user: u32, of_tenant: u32) {
         lock(&self.of_user).rate = of_user;
         lock(&self.of_tenant).rate = of_tenant;
     }
 
-    /// Takes so many events from both allowances, or from neither: a user who is refused because of others pays nothing for it.
+    /// Takes so much from both allowances, or from neither: a user who is refused because of others pays nothing for it.
     ///
     /// # Errors
     /// [`Error::InsertRateExceeded`].
-    pub fn take(&self, username: &Username, tenant: &TenantName, events: usize) -> Result<(), Error> {
+    pub fn take(&self, username: &Username, tenant: &TenantName, count: usize) -> Result<(), Error> {
         // Always in this order.
         let (mut of_user, mut of_tenant) = (lock(&self.of_user), lock(&self.of_tenant));
         let now = Instant::now();
-        let (user, tenant) = (of_user.look(username, events, now)?, of_tenant.look(tenant, events, now)?);
+        let (user, tenant) = (of_user.look(username, count, now)?, of_tenant.look(tenant, count, now)?);
         of_user.take(user, now);
         of_tenant.take(tenant, now);
         Ok(())
+    }
+}
+
+fn lock<K>(buckets: &Mutex<Buckets<K>>) -> MutexGuard<'_, Buckets<K>> {
+    buckets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<K> Default for Buckets<K> {
+    fn default() -> Self {
+        Self { rate: 0, full_at: HashMap::new(), prune_at: PRUNE_FROM }
     }
 }
 
@@ -56,10 +62,6 @@ impl Rates {
 type Taking<'a, K> = Option<(&'a K, Instant)>;
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
-    fn new(rate: u32) -> Self {
-        Self { rate, full_at: HashMap::new(), prune_at: PRUNE_FROM }
-    }
-
     /// Whether so many events may be taken. More than a bucket holds needs a full one, and leaves it negative until it refills.
     fn look<'a>(&self, key: &'a K, events: usize, now: Instant) -> Result<Taking<'a, K>, Error> {
         if self.rate == 0 {
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_bucket_holds_a_second_and_fills_at_its_rate() {
-        let (mut buckets, now) = (Buckets::new(10), Instant::now());
+        let (mut buckets, now) = (Buckets { rate: 10, ..Buckets::default() }, Instant::now());
         for _ in 0..10 {
             take(&mut buckets, "a", 1, now).unwrap();
         }
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn more_than_a_bucket_holds_needs_a_full_one_and_leaves_it_negative() {
-        let (mut buckets, now) = (Buckets::new(10), Instant::now());
+        let (mut buckets, now) = (Buckets { rate: 10, ..Buckets::default() }, Instant::now());
         take(&mut buckets, "a", 35, now).unwrap();
         assert_eq!(take(&mut buckets, "a", 1, now), Err(Error::InsertRateExceeded(3)));
         assert!(take(&mut buckets, "a", 1, now + Duration::from_millis(2550)).is_err());
@@ -118,14 +120,15 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_counted() {
-        let mut buckets = Buckets::new(0);
+        let mut buckets = Buckets::default();
         take(&mut buckets, "a", usize::MAX, Instant::now()).unwrap();
         assert!(buckets.full_at.is_empty());
     }
 
     #[test]
     fn a_user_who_is_refused_because_of_others_of_the_tenant_keeps_their_own_allowance() {
-        let rates = Rates::new(10, 20);
+        let rates = Rates::default();
+        rates.set(10, 20);
         let [alice, bob] = ["alice", "bob"].map(|name| Username::parse(name).unwrap());
         let [acme, other] = ["acme", "other"].map(|name| TenantName::parse(name).unwrap());
         // More than comes in a second, which leaves the bucket negative.
