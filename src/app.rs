@@ -2,6 +2,7 @@
 
 mod backups;
 mod certificate;
+pub mod changes;
 mod claims;
 mod event_object;
 mod events;

@@ -2,9 +2,14 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::{
     Event, MAX_DEPTH, MAX_EXPIRES_IN, MAX_NAME_BYTES, MAX_PASSWORD_BYTES, MAX_PATTERNS, MAX_USER_BYTES,
 };
+
+/// Words of the program. No other process sends them: an error that has them is of reading a request, and not of deciding a change.
+type Words = &'static str;
 
 /// Makes the enum, [`Error::TABLE`] and [`Error::row`] of one list, so that none of them can lack an error.
 macro_rules! errors {
@@ -16,7 +21,7 @@ macro_rules! errors {
             => $status:literal, $code:literal, $sentence:expr;
     )*) => {
         /// Why a request is refused or could not be done.
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Error {
             $($(#[$doc])* $name $(($type))? $({ $($(#[$field_doc])* $field: $field_type,)* })?,)*
         }
@@ -43,11 +48,12 @@ errors! {
     /// A parameter in the query string cannot be read.
     QueryInvalid => 400, "query_invalid", "the query string is not as expected";
     /// A parameter that does not exist, and that is easily mistaken for one that does.
+    #[serde(skip)]
     ParameterMeant {
         /// The parameter that was sent.
-        given: &'static str,
+        given: Words,
         /// The parameter that exists.
-        meant: &'static str,
+        meant: Words,
     } => 400, "parameter_unknown",
         format!("there is no {given}: {meant} takes names, or prefixes ended by *, with commas between");
     /// `events` or `except` is not a list of names and prefixes, or would have too many.
@@ -87,7 +93,8 @@ errors! {
     /// A line of an import has more than this many bytes.
     LineTooLong(bytes: usize) => 413, "line_too_long", format!("the line is longer than {} KiB", bytes / 1024);
     /// Not the hash of a password, or not one that Broker can check at bounded costs. The text says why.
-    PasswordHashInvalid(why: &'static str) => 400, "password_hash_invalid", format!("password_hash is not taken: {why}");
+    #[serde(skip)]
+    PasswordHashInvalid(why: Words) => 400, "password_hash_invalid", format!("password_hash is not taken: {why}");
     /// Not a secret of an authenticator app.
     TotpSecretInvalid => 400, "totp_secret_invalid", "totp_secret must be 16 to 64 bytes in base32";
     /// The tenant has as many names as it may have.
@@ -187,7 +194,8 @@ errors! {
     /// No such path.
     NotFound => 404, "not_found", "there is nothing at this path";
     /// The path takes a WebSocket handshake, and this is none that can be accepted. The text says why.
-    HandshakeInvalid(why: &'static str) => 400, "handshake_invalid", format!("this is no WebSocket handshake: {why}");
+    #[serde(skip)]
+    HandshakeInvalid(why: Words) => 400, "handshake_invalid", format!("this is no WebSocket handshake: {why}");
     /// The path takes a WebSocket handshake, and the request asks for none, or for another version.
     UpgradeRequired => 426, "upgrade_required",
         "this takes a WebSocket of version 13: a proxy must pass on the headers Upgrade and Connection";
@@ -199,7 +207,8 @@ errors! {
     CommandUnknown => 400, "command_unknown",
         "the command must be sign_in, subscribe, unsubscribe, insert, remove, renew or ping";
     /// None of the subprotocols that a client of WebSocket offers is spoken on this path, on which this one is.
-    SubprotocolUnknown(ours: &'static str) => 400, "subprotocol_unknown",
+    #[serde(skip)]
+    SubprotocolUnknown(ours: Words) => 400, "subprotocol_unknown",
         format!("sec-websocket-protocol must offer {ours}");
     /// The path exists, but takes another method.
     MethodNotAllowed => 405, "method_not_allowed", "this path does not take that method";
@@ -240,10 +249,12 @@ errors! {
     /// The writer does not come round.
     Stalled => 503, "stalled", "the server's database makes no progress";
     /// The database failed. The text is for the log only.
+    #[serde(skip)]
     Storage(_why: String) => 500, "storage_failed", "the server's database failed";
     /// A value in the database is not what was written. The text is for the log only, and names its key. The database goes on.
     Damaged(_why: String) => 500, "value_damaged", "a value in the server's database is damaged, nothing was changed";
     /// A fault of the server. The text is for the log only.
+    #[serde(skip)]
     Internal(_why: String) => 500, "internal", "the server made a mistake";
 }
 

@@ -5,9 +5,11 @@
 //! in order, and only then answers. So unique names, optimistic concurrency and single-use codes need no locks, a
 //! thousand inserts share one sync, and no client ever sees an event that a crash could take back.
 
+mod failure;
 mod request;
 mod rules;
 mod waiting;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -24,9 +26,12 @@ use crate::domain::Username;
 use crate::error::Error;
 use crate::store::{Committer, Durable, Transaction};
 
+pub use failure::Failure;
 use request::{Pending, Request};
 pub use rules::{HasStream, Rules};
 use waiting::{Waiting, Waits};
+pub(crate) use wire::forms;
+pub use wire::{Anywhere, Form, Here, Named, Reach, decode_answer, encode};
 
 /// How many changes one commit may have.
 const MAX_BATCH: usize = 1024;
@@ -42,9 +47,11 @@ const CROWD_WITHIN: Duration = Duration::from_micros(200);
 const CROWD_GONE: Duration = Duration::from_secs(1);
 
 /// A change: its data, and the rule that decides it.
-pub trait Change: Send + 'static {
+pub trait Change: Sized + Send + 'static {
     /// The result for the caller.
     type Outcome: Send + 'static;
+    /// Where it may be decided: [`Anywhere`] or [`Here`].
+    type Reach: Reach<Self>;
 
     /// How many bytes it holds while it waits, if they are worth counting.
     fn bytes(&self) -> usize {
@@ -173,6 +180,7 @@ struct Ping;
 
 impl Change for Ping {
     type Outcome = ();
+    type Reach = Here;
     fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
         Ok(())
     }
@@ -188,9 +196,6 @@ impl<T> Future for Outcome<T> {
         Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or(Err(Error::ShuttingDown)))
     }
 }
-
-/// Tells when the writer had to give up.
-pub struct Failure(Option<oneshot::Receiver<Error>>);
 
 impl Writer {
     /// Starts the thread, which decides by the rules as they are at each commit. `publish` is called with everything that became durable, in order, before the callers get
@@ -242,10 +247,15 @@ impl Writer {
         change: C,
         then: impl FnOnce(Result<C::Outcome, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Result<Outcome<T>, Error> {
+        // So all tests run over the form of changes.
+        let change = if cfg!(debug_assertions) { C::Reach::sent(change)? } else { change };
         let (reply, outcome) = oneshot::channel();
         let waiting = if change.is_needed() { None } else { Some(Waiting::count(change.bytes(), &self.waits)?) };
         // If the caller has gone meanwhile, the answer is dropped. The change is kept.
-        let then = move |outcome: Result<C::Outcome, Error>| drop(reply.send(then(outcome)));
+        let then = move |outcome: Result<C::Outcome, Error>| {
+            let outcome = if cfg!(debug_assertions) { C::Reach::answered(outcome) } else { outcome };
+            drop(reply.send(then(outcome)));
+        };
         self.queue.send(Box::new(Pending { change, waiting, then })).map_err(|_| Error::ShuttingDown)?;
         Ok(Outcome(outcome))
     }
@@ -255,6 +265,7 @@ impl Writer {
         struct Stop;
         impl Change for Stop {
             type Outcome = ();
+            type Reach = Here;
             fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
                 batch.is_last = true;
                 Ok(())
@@ -296,24 +307,6 @@ impl Writer {
             Err(error) if error.passes() => Ok(()),
             other => other,
         }
-    }
-}
-
-impl Failure {
-    /// Returns after the thread has ended, whether it failed or not, and has dropped its end of the store.
-    pub async fn ended(self) {
-        if let Some(failure) = self.0 {
-            let _ = failure.await;
-        }
-    }
-
-    /// Resolves with the reason when the writer had to give up; never otherwise.
-    pub async fn reason(&mut self) -> Error {
-        let Some(failure) = &mut self.0 else { return std::future::pending().await };
-        let reason = failure.await;
-        self.0 = None;
-        // It ended without a reason: it panicked.
-        reason.unwrap_or_else(|_| Error::Internal("the writer panicked".to_owned()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Backups of the database that is served: as a stream for an admin, and into the archive.
 
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +19,7 @@ use crate::identity::Admin;
 use crate::store::{
     Archive, BACKUP_FAILED, BackupProblem, LINEAGE_SETTING, Lineage, Manifest, Serving, Store, Tar, Target, take,
 };
-use crate::writer::{Batch, Change, Writer};
+use crate::writer::{Anywhere, Batch, Change, Writer};
 
 /// How much of a stream is sent at once, in bytes.
 const PIECE_BYTES: usize = 128 << 10;
@@ -46,10 +47,12 @@ pub struct Backups {
 }
 
 /// Gives a database its lineage, if it has none or begins another course.
-struct BeginCourse;
+#[derive(Serialize, Deserialize)]
+pub(super) struct BeginCourse;
 
 impl Change for BeginCourse {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         if batch.is_new_course() || batch.setting(LINEAGE_SETTING)?.is_none() {

@@ -20,7 +20,8 @@ use crate::store::Store;
 use crate::writer::Writer;
 
 use lines::{Line, Lines};
-use step::{BYTES_A_STEP, Cursor, LINES_A_STEP, Step, read_cursor, read_refused};
+pub(super) use step::Step;
+use step::{BYTES_A_STEP, Cursor, LINES_A_STEP, is_of_the_line, read_cursor, read_refused};
 pub use step::{ImportItem, MAX_REFUSED, Refused};
 
 /// How many lines and bytes an import takes in a second, so that others find the writer, the processor and the disk free.
@@ -37,7 +38,7 @@ pub struct Import {
     cursor: Cursor,
     lines: Lines,
     /// The next step.
-    items: Vec<(u64, Result<ImportItem, Error>)>,
+    items: Vec<(u64, Result<ImportItem, Refused>)>,
     bytes: usize,
     /// How far it takes the import.
     last: Option<Line>,
@@ -173,6 +174,10 @@ impl Import {
             let text = std::str::from_utf8(text).map_err(|_| Error::BodyInvalid("it is not UTF-8".to_owned()))?;
             if text.trim_ascii().is_empty() { Ok(ImportItem::Nothing) } else { parse(text) }
         });
+        let item = match item {
+            Err(error) if is_of_the_line(&error) => Err(Refused::of(line.number, &error)),
+            item => Ok(item?),
+        };
         self.items.push((line.number, item));
         self.last = Some(line);
         Ok(())

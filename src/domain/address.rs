@@ -32,6 +32,16 @@ impl ClientAddress {
         Self { ip: Ipv4Addr::UNSPECIFIED.into(), is_of_one_client: true }
     }
 
+    /// The address, and whether it is that of one client.
+    pub(super) fn parts(self) -> (IpAddr, bool) {
+        (self.ip, self.is_of_one_client)
+    }
+
+    /// What [`ClientAddress::parts`] gave.
+    pub(super) fn of_parts((ip, is_of_one_client): (IpAddr, bool)) -> Self {
+        Self { ip, is_of_one_client }
+    }
+
     /// The network of the address.
     pub fn network(self) -> Network {
         Network::of(self.ip)

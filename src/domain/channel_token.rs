@@ -1,4 +1,5 @@
 use super::{EventName, TenantName, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// How long a token lasts after it was last used, in milliseconds: 7 days.
 const KEPT_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
@@ -7,7 +8,7 @@ const KEPT_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
 pub type ChannelTokenId = [u8; 16];
 
 /// A channel's token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelToken {
     /// The tenant that the channel is in.
     pub tenant: TenantName,

@@ -1,4 +1,5 @@
 use super::{Position, TenantName, Username};
+use serde::{Deserialize, Serialize};
 
 /// What stands before the colon in the name that takes the place of a deleted user's: no user can have it, and no guest has.
 const STAND_IN: &str = "deleted";
@@ -19,7 +20,7 @@ pub struct Erasure {
 }
 
 /// What happens to the events that a deleted user inserted. Their inbox is removed in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Erase {
     /// They are removed, those of the history too.
     Remove,

@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{EventName, Payload, Position, Published, TenantName, Timestamp, Username};
@@ -12,7 +13,7 @@ pub const DEFAULT_EVENT_BYTES: usize = 100 << 10;
 pub const MAX_EXPIRES_IN: u64 = 365 * 24 * 60 * 60;
 
 /// A committed event: it is on disk and has its position.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Its position in the order of all events.
     pub position: Position,
@@ -37,7 +38,7 @@ pub struct Event {
 }
 
 /// What an event does to its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// It is the latest event of the name from now on.
     Value,

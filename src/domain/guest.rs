@@ -3,8 +3,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Account, EventName, Generation, Granted, GuestInsert, GuestRights, Pattern, Patterns, Position, TenantName,
-    Timestamp, Username,
+    Account, Authorize, EventName, Generation, Granted, GuestInsert, GuestRights, MayInsert, Pattern, Patterns,
+    Position, Rights, TenantName, Timestamp, Username,
 };
 
 /// Somebody who has no account here: a token that another service signed says who they are and what they may do.
@@ -40,7 +40,12 @@ impl Guest {
         Self::named(username, tenant, GuestRights { insert, ..GuestRights::default() }, None)
     }
 
-    fn named(username: Username, tenant: TenantName, rights: GuestRights, expires_at: Option<Timestamp>) -> Self {
+    pub(super) fn named(
+        username: Username,
+        tenant: TenantName,
+        rights: GuestRights,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
         let account = Account {
             id: Uuid::nil(),
             tenant,
@@ -58,6 +63,20 @@ impl Guest {
     /// The name.
     pub fn username(&self) -> &Username {
         &self.0.username
+    }
+
+    /// What the guest may see and insert.
+    pub(super) fn rights(&self) -> GuestRights {
+        let (username, scopes) = (&self.0.username, &self.0.account.scopes);
+        let see = match scopes.to_see(Authorize::Scopes, username).0 {
+            Rights::Of(see) => see,
+            Rights::All => Patterns::default(),
+        };
+        let insert = match scopes.to_insert(Authorize::Scopes, username) {
+            MayInsert::OfGuest(insert) => insert,
+            MayInsert::All | MayInsert::Of(_) => GuestInsert::default(),
+        };
+        GuestRights { see, insert }
     }
 
     /// When the rights end, if they do.

@@ -34,6 +34,7 @@ mod topic_filter;
 mod topic_rights;
 mod user;
 mod view;
+pub mod wire;
 
 pub use address::ClientAddress;
 pub use auth_context::AuthContext;

@@ -1,5 +1,6 @@
 //! A session of MQTT that outlives its connection (MQTT 5.0, 4.1). It is a position in the order of all events, and no queue.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -12,7 +13,7 @@ use super::{
 pub const NEVER_EXPIRES: u32 = u32::MAX;
 
 /// What a session is known by. No user can take that of another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MqttSessionKey {
     /// The user or the guest.
     pub username: Username,
@@ -21,11 +22,11 @@ pub struct MqttSessionKey {
 }
 
 /// The number of a session in the database. A session that begins anew has another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MqttSessionId(pub u64);
 
 /// What is known of a session beside how far it has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MqttSessionHead {
     /// What it is known by.
     pub key: MqttSessionKey,
@@ -57,7 +58,7 @@ pub struct MqttSession {
 }
 
 /// A subscription (MQTT 5.0, 3.8.3.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptSubscription {
     /// The topic filter, or all of a shared subscription.
     pub filter: Box<str>,
@@ -76,7 +77,7 @@ pub struct KeptSubscription {
 }
 
 /// A SUBSCRIBE that has asked for retained messages. A later one is greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MqttAsk {
     /// Its number among those of its session; 0 if there was none.
     pub number: u32,
@@ -86,7 +87,7 @@ pub struct MqttAsk {
 
 /// How far those retained messages have been given that subscriptions ask for. The SUBSCRIBEs of a session that ask for some have numbers,
 /// and those that wait at the same time are given together. What is further is greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MqttAsked {
     /// All is given that was asked for up to this number.
     pub done: u32,
@@ -97,7 +98,7 @@ pub struct MqttAsked {
 }
 
 /// How far the messages to a client have come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MqttProgress {
     /// Everything up to here is done, or stands below.
     pub position: Position,
@@ -116,7 +117,7 @@ pub struct MqttProgress {
 }
 
 /// The event of a message to a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingEvent {
     /// Its position.
     pub position: Position,
@@ -125,7 +126,7 @@ pub struct OutgoingEvent {
 }
 
 /// A message to a client that is not acknowledged, or not wholly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outgoing {
     /// The packet identifier.
     pub id: NonZeroU16,
@@ -136,7 +137,7 @@ pub struct Outgoing {
 }
 
 /// How far a message to a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutgoingState {
     /// QoS 1: a PUBACK is awaited.
     Sent,
@@ -147,11 +148,12 @@ pub enum OutgoingState {
 }
 
 /// The message that is published when a connection ends without a normal DISCONNECT (MQTT 5.0, 3.1.2.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptWill {
     /// The topic.
     pub topic: EventName,
     /// The payload.
+    #[serde(with = "super::wire::bytes")]
     pub payload: Box<[u8]>,
     /// The QoS.
     pub qos: Qos,
@@ -168,7 +170,7 @@ pub struct KeptWill {
 }
 
 /// What the right to publish a will rests on. That of a user is looked at again when the will is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WillRight {
     /// The sign-in of a user.
     SignIn(SignIn),

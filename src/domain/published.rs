@@ -1,5 +1,6 @@
 //! What an event has beside its data if it was published over MQTT, so that an MQTT subscriber gets what was published.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 use base64::Engine;
@@ -15,7 +16,7 @@ const BASE64_OBJECT: (&str, &str) = (r#"{"$base64":""#, r#""}"#);
 pub const PART_BYTES: usize = 5;
 
 /// What an event has beside its data if it was published over MQTT.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// How the payload follows from the data.
     pub form: PayloadForm,
@@ -28,7 +29,7 @@ pub struct Published {
 }
 
 /// How the payload of a PUBLISH packet, which is any bytes, follows from the data of its event, which is JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PayloadForm {
     /// The data is the payload as it stands.
     Data,
@@ -37,11 +38,11 @@ pub enum PayloadForm {
     /// The data is `{"$base64": "…"}` with the payload, which is not UTF-8.
     Base64,
     /// The data is the payload without the white space between its tokens. These bytes are the payload as it came.
-    Raw(Box<[u8]>),
+    Raw(#[serde(with = "super::wire::bytes")] Box<[u8]>),
 }
 
 /// The quality of service of a PUBLISH packet (MQTT 5.0, 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Qos {
     /// QoS 0.
     AtMostOnce,
@@ -53,11 +54,11 @@ pub enum Qos {
 
 /// A number that tells one MQTT client from others. A subscription with the option "No Local" leaves out what its own client
 /// published (MQTT 5.0, 3.8.3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublisherId(pub u64);
 
 /// The properties of a PUBLISH packet that subscribers get unaltered (MQTT 5.0, 3.3.2.3).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Properties {
     /// The payload format indicator.
     pub payload_format: Option<PayloadFormat>,
@@ -72,7 +73,7 @@ pub struct Properties {
 }
 
 /// A payload format indicator (MQTT 5.0, 3.3.2.3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PayloadFormat {
     /// 0: the payload is unspecified bytes, as it also is without an indicator.
     Bytes,

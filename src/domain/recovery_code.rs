@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -21,7 +22,7 @@ const GROUP: usize = 4;
 pub struct RecoveryCode(Secret);
 
 /// What is stored of a recovery code. The same code of another user has another hash.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveryHash(pub [u8; HASH_BYTES]);
 
 impl RecoveryCode {

@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -13,11 +14,11 @@ pub const MAX_USER_BYTES: usize = 100 * 1024;
 /// A random number that changes whenever all earlier tokens of a user must become invalid. A token carries the
 /// generation in which it was issued. It is random and not counted, so that a user that is created again in an emptied
 /// database accepts none of the old tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation(pub u64);
 
 /// Everything that is stored of a user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
     /// The id, which never changes.
     pub id: Uuid,
@@ -44,6 +45,7 @@ pub struct User {
     /// Whether every sign-in is refused.
     pub revoked: bool,
     /// The secret of the sign-in codes, shared with the authenticator app: by `create_qr`, or by its owner, who confirmed it.
+    #[serde(with = "super::wire::secret")]
     pub totp_secret: Secret,
     /// A secret that its owner has not confirmed yet. It counts for nothing.
     pub pending_totp: Option<PendingTotp>,
@@ -173,7 +175,7 @@ impl Account {
 }
 
 /// The sign-in of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignIn {
     /// The user's generation at the sign-in.
     pub generation: Generation,
@@ -184,9 +186,10 @@ pub struct SignIn {
 }
 
 /// A secret for an authenticator app, until a code of it shows that the app has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PendingTotp {
     /// The secret.
+    #[serde(with = "super::wire::secret")]
     pub secret: Secret,
     /// Until when it can be confirmed.
     pub expires_at: Timestamp,
@@ -194,9 +197,10 @@ pub struct PendingTotp {
 
 /// A permission to set a new password once. It has its own secret, so a person with the authenticator app cannot reset
 /// the password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResetChallenge {
     /// Six digits.
+    #[serde(with = "super::wire::secret")]
     pub code: Secret,
     /// When it expires.
     pub expires_at: Timestamp,

@@ -5,6 +5,7 @@ use super::new_event::NewEvent;
 use crate::domain::{TenantName, Username};
 use crate::error::Error;
 use crate::writer::Batch;
+use serde::{Deserialize, Serialize};
 
 /// The name before the colon in the name of an author who is no user here.
 const OF_IMPORTS: &str = "import";
@@ -12,7 +13,7 @@ const OF_IMPORTS: &str = "import";
 const NOBODY: &str = "nobody";
 
 /// An event, or the removal of a name, that is to be imported.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ImportedEvent {
     /// The tenant, which need not exist yet.
     pub tenant: TenantName,

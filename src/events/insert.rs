@@ -1,5 +1,6 @@
 pub(super) mod rules;
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::num::NonZeroU16;
 
@@ -13,7 +14,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::store::{self, NewAnswer};
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// How many events one request may insert.
 pub const MAX_EVENTS_AT_ONCE: usize = 1000;
@@ -25,7 +26,7 @@ const _: () = assert!(store::bytes_of_insert(MAX_EVENTS_AT_ONCE, MAX_BYTES_AT_ON
 const MAX_KEY_BYTES: usize = 255;
 
 /// The precondition of an insert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     /// There is none.
     None,
@@ -36,8 +37,17 @@ pub enum Condition {
 }
 
 /// The key by which the second of two equal requests is known as a repetition (the `idempotency-key` header).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct IdempotencyKey(String);
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        Self::parse(text.as_bytes())
+    }
+}
 
 impl IdempotencyKey {
     /// The characters.
@@ -58,6 +68,7 @@ impl IdempotencyKey {
 
 /// Inserts events into the tenant that their user has when the writer decides, in order and all of them or none. Each becomes the latest
 /// event of its name, unless it is transient.
+#[derive(Serialize, Deserialize)]
 pub struct Insert {
     /// The user or guest who inserts them.
     pub username: Username,
@@ -79,7 +90,7 @@ pub struct Insert {
 }
 
 /// Where and when events were committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inserted {
     /// The position of the first; the others follow it.
     pub first: Position,
@@ -93,6 +104,7 @@ pub struct Inserted {
 
 impl Change for Insert {
     type Outcome = Inserted;
+    type Reach = Anywhere;
 
     fn bytes(&self) -> usize {
         self.events.iter().map(NewEvent::bytes).sum()

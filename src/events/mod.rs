@@ -4,6 +4,7 @@
 //! stream: a position in the order of all events. A [`Format`] and a [`Sink`], which the transport brings, turn events into bytes and
 //! take those to the client.
 
+mod changes;
 mod channel;
 mod control;
 mod drain;
@@ -41,6 +42,7 @@ mod worker;
 mod worker_handle;
 mod worker_streams;
 
+pub(crate) use changes::FORMS;
 pub use control::{ControlEvent, Reset};
 pub use ending::{End, Ending};
 pub use format::{Content, EventParts, Format, FormatKey, JOINED_BYTES};

@@ -1,5 +1,6 @@
 //! Changes of sessions of MQTT that outlive their connections, and wills.
 
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroU16;
 
 use super::insert::{Condition, Insert};
@@ -10,7 +11,7 @@ use crate::domain::{
     PublisherId, WillRight,
 };
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// How many sessions are forgotten to make room for one: each may publish a large will. If the limit was lowered, the surplus shrinks, too.
 const FORGOTTEN_AT_ONCE: usize = 4;
@@ -98,6 +99,7 @@ pub(super) fn look_after(batch: &mut Batch<'_>, id: MqttSessionId) -> Result<(),
 }
 
 /// A client connects: its session goes on or begins anew, and its will is kept.
+#[derive(Serialize, Deserialize)]
 pub struct BeginMqttSession {
     /// What the session is known by.
     pub key: MqttSessionKey,
@@ -116,7 +118,7 @@ pub struct BeginMqttSession {
 }
 
 /// What a session was before its client connected, which it is again if the client is not let in after all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MqttSessionBefore {
     /// What was known of it.
     pub head: MqttSessionHead,
@@ -125,7 +127,7 @@ pub struct MqttSessionBefore {
 }
 
 /// What became of the session of a client that connects.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BegunMqttSession {
     /// It begins anew. Without an expiry and a will the database does not know of it.
     Anew(Option<MqttSessionId>),
@@ -137,6 +139,7 @@ pub enum BegunMqttSession {
 
 impl Change for BeginMqttSession {
     type Outcome = BegunMqttSession;
+    type Reach = Anywhere;
 
     fn bytes(&self) -> usize {
         self.will.as_ref().map_or(0, |will| will.payload.len())
@@ -233,7 +236,7 @@ fn some_of(mut ids: Vec<MqttSessionId>, number: u64) -> Vec<MqttSessionId> {
 }
 
 /// What becomes of the will when a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WillFate {
     /// It is published after its delay, if the session does not go on before.
     AfterDelay,
@@ -244,7 +247,7 @@ pub enum WillFate {
 }
 
 /// A change of a session that a client has.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum MqttSessionChange {
     /// Notes how far it has come, and those messages of QoS 2 on their way whose own notes may have been refused.
     Save(MqttProgress),
@@ -274,6 +277,7 @@ pub enum MqttSessionChange {
 }
 
 /// Changes a session.
+#[derive(Serialize, Deserialize)]
 pub struct ChangeMqttSession {
     /// The session.
     pub id: MqttSessionId,
@@ -284,6 +288,7 @@ pub struct ChangeMqttSession {
 impl Change for ChangeMqttSession {
     /// Whether the session was still there; of [`MqttSessionChange::ReleaseInbound`], whether a message had that packet identifier.
     type Outcome = bool;
+    type Reach = Anywhere;
 
     fn bytes(&self) -> usize {
         match &self.change {

@@ -1,12 +1,14 @@
 //! An event that is to be inserted.
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::domain::{DEFAULT_EVENT_BYTES, EventName, MAX_EVENT_BYTES, MAX_EXPIRES_IN, Payload, Published};
 use crate::error::Error;
 
 /// An event that is to be inserted under a name, or the removal of the name.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "NewEventForm")]
 pub struct NewEvent {
     pub(super) name: EventName,
     /// `None` removes the name.
@@ -21,6 +23,40 @@ pub struct NewEvent {
     pub(super) clears: bool,
     /// What it has beside its data if it is published over MQTT.
     pub(super) published: Option<Arc<Published>>,
+}
+
+/// A [`NewEvent`] as another process sends it, of whom it is not taken for granted that it has checked it.
+#[derive(Deserialize)]
+struct NewEventForm {
+    name: EventName,
+    data: Option<Payload>,
+    expires_in: Option<u64>,
+    while_connected: bool,
+    transient: bool,
+    clears: bool,
+    published: Option<Arc<Published>>,
+}
+
+impl TryFrom<NewEventForm> for NewEvent {
+    type Error = Error;
+
+    fn try_from(form: NewEventForm) -> Result<Self, Error> {
+        let NewEventForm { name, data, expires_in, while_connected, transient, clears, published } = form;
+        let event = Self { name, data, expires_in, while_connected, transient, clears, published };
+        if event.name.is_reserved() {
+            return Err(Error::EventNameReserved);
+        }
+        if event.data.is_some() && !event.name.is_trimmed() {
+            return Err(Error::EventNameInvalid);
+        }
+        if event.expires_in.is_some_and(|millis| !(1000..=MAX_EXPIRES_IN * 1000).contains(&millis)) {
+            return Err(Error::ExpiryInvalid);
+        }
+        if event.transient && (event.while_connected || event.data.is_none()) {
+            return Err(Error::TransientInvalid);
+        }
+        if event.bytes() > MAX_EVENT_BYTES { Err(Error::EventTooLarge(MAX_EVENT_BYTES)) } else { Ok(event) }
+    }
 }
 
 /// How long an event lasts, if nothing else is inserted under its name.

@@ -9,7 +9,7 @@ use super::device::Device;
 use super::owner::Owner;
 use super::password::Share;
 use super::proven_owner::ProvenOwner;
-use super::second_factor::Code;
+use super::second_factor::{Code, Guessed};
 use super::sessions::{BeginSession, IssuedTokens, SessionView, SignedIn};
 use super::user_fields::{OwnInput, own_view, to_json};
 use super::users::new_generation;
@@ -20,7 +20,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::store::Store;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// A new password, and the old one.
 #[derive(Deserialize)]
@@ -132,7 +132,8 @@ impl Identity {
     }
 }
 
-struct ChangePassword {
+#[derive(Serialize, Deserialize)]
+pub(super) struct ChangePassword {
     owner: ProvenOwner,
     hash: PasswordHash,
     generation: Generation,
@@ -140,40 +141,43 @@ struct ChangePassword {
 }
 
 impl Change for ChangePassword {
-    /// `None` if the code was wrong.
-    type Outcome = Option<SignedIn>;
+    type Outcome = Guessed<SignedIn>;
+    type Reach = Anywhere;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<SignedIn>, Error> {
-        let Some(mut user) = self.owner.user(batch)? else { return Ok(None) };
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Guessed<SignedIn>, Error> {
+        let Some(mut user) = self.owner.user(batch)? else { return Ok(Guessed::Wrong) };
         user.set_password(self.hash, self.generation);
         batch.put_user(&user);
         batch.end_streams_of(&user.username);
-        SignedIn::new(batch, user, self.session).map(Some)
+        SignedIn::new(batch, user, self.session).map(Guessed::Right)
     }
 }
 
-struct DeleteMe {
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeleteMe {
     owner: ProvenOwner,
     how: Deletion,
 }
 
 impl Change for DeleteMe {
-    /// `None` if the code was wrong.
-    type Outcome = Option<()>;
+    type Outcome = Guessed<()>;
+    type Reach = Anywhere;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<()>, Error> {
-        let Some(user) = self.owner.user(batch)? else { return Ok(None) };
-        self.how.of(batch, &user).map(Some)
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Guessed<()>, Error> {
+        let Some(user) = self.owner.user(batch)? else { return Ok(Guessed::Wrong) };
+        self.how.of(batch, &user).map(Guessed::Right)
     }
 }
 
-struct UpdateMe {
+#[derive(Serialize, Deserialize)]
+pub(super) struct UpdateMe {
     owner: Owner,
     data: Option<Payload>,
 }
 
 impl Change for UpdateMe {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn bytes(&self) -> usize {
         self.data.as_ref().map_or(0, |data| data.as_str().len())

@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use aws_lc_rs::{constant_time, hmac};
@@ -15,7 +16,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::store::Store;
-use crate::writer::{Batch, Change, Writer};
+use crate::writer::{Anywhere, Batch, Change, Writer};
 
 /// The setting that holds the random part of the key of tokens.
 const SETTING: &str = "channel_key";
@@ -44,7 +45,8 @@ pub struct ChannelOwner {
 }
 
 /// Notes that a token is used; issues one, if there is none that lasts and `issue` has a serial for it.
-struct Use {
+#[derive(Serialize, Deserialize)]
+pub(super) struct Use {
     id: ChannelTokenId,
     issue: Option<ChannelToken>,
     /// The token that is used, if it is known.
@@ -53,6 +55,7 @@ struct Use {
 
 impl Change for Use {
     type Outcome = ChannelToken;
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<ChannelToken, Error> {
         let now = batch.now();

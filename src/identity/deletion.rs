@@ -4,7 +4,8 @@ use super::{Admin, Identity};
 use crate::config::Deletions;
 use crate::domain::{Erase, User, Username};
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
+use serde::{Deserialize, Serialize};
 
 impl Identity {
     /// Deletes a user. What happens to the events that they inserted is as the flag says, unless the admin says otherwise.
@@ -30,6 +31,7 @@ impl Identity {
 }
 
 /// How a user is deleted.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Deletion {
     /// What happens to the events that they inserted; `None` is as the flag says.
     erase: Option<Erase>,
@@ -56,13 +58,15 @@ impl Deletion {
     }
 }
 
-struct DeleteUser {
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeleteUser {
     username: Username,
     how: Deletion,
 }
 
 impl Change for DeleteUser {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;

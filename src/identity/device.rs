@@ -1,7 +1,8 @@
 use crate::domain::ClientAddress;
+use serde::{Deserialize, Serialize};
 
 /// From where, and by which program, somebody signs in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Device {
     /// The address.
     pub address: ClientAddress,

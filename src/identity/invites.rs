@@ -13,7 +13,7 @@ use crate::domain::{
     missing_to_invite,
 };
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// How many random bytes an invite has.
 const INVITE_BYTES: usize = 24;
@@ -153,7 +153,8 @@ impl Identity {
     }
 }
 
-struct CreateInvite {
+#[derive(Serialize, Deserialize)]
+pub(super) struct CreateInvite {
     id: InviteId,
     tenant: TenantName,
     scopes: Option<Vec<Scope>>,
@@ -166,6 +167,7 @@ struct CreateInvite {
 impl Change for CreateInvite {
     /// When the invite ends.
     type Outcome = Timestamp;
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Timestamp, Error> {
         let Self { id, tenant, scopes, lasts, uses, by } = self;
@@ -195,7 +197,8 @@ impl Change for CreateInvite {
     }
 }
 
-struct DeleteInvite {
+#[derive(Serialize, Deserialize)]
+pub(super) struct DeleteInvite {
     id: InviteId,
     /// The user who must have made it; `None` for an admin.
     by: Option<Owner>,
@@ -203,6 +206,7 @@ struct DeleteInvite {
 
 impl Change for DeleteInvite {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let Self { id, by } = self;

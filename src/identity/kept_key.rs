@@ -1,17 +1,22 @@
 //! Keys that a database is given once, and that every server which opens it has to agree on.
 
+use crate::domain::wire;
 use crate::error::Error;
 use crate::store::Store;
-use crate::writer::{Batch, Change, Writer};
+use crate::writer::{Anywhere, Batch, Change, Writer};
+use serde::{Deserialize, Serialize};
 
 /// Keeps a key in a setting, unless one is there already.
-struct KeepKey {
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeepKey {
     setting: String,
+    #[serde(with = "wire::bytes")]
     key: Vec<u8>,
 }
 
 impl Change for KeepKey {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         if batch.setting(&self.setting)?.is_none() {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::audit::{Door, Visit};
 use super::device::Device;
@@ -15,7 +15,7 @@ use crate::domain::{
     Account, AuthContext, ClientAddress, Password, PasswordHash, Secret, SignIn, Timestamp, User, Username,
 };
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// The credentials of a sign-in.
 #[derive(Deserialize)]
@@ -63,7 +63,7 @@ impl Identity {
             let (username, generation) = (username.clone(), user.generation);
             self.submit_guess(LetIn { username, generation, factor, session }, guess).await?
         } else {
-            SignedIn::Plain(Box::new(user))
+            SignedIn::Plain(Box::new(user.into()))
         };
         self.renew(&username, outdated, from).await;
         Ok(signed_in)
@@ -229,7 +229,8 @@ pub(super) struct Proven {
 }
 
 /// Replaces a hash by one of the same password with today's parameters.
-struct Rehash {
+#[derive(Serialize, Deserialize)]
+pub(super) struct Rehash {
     username: Username,
     from: PasswordHash,
     to: PasswordHash,
@@ -237,6 +238,7 @@ struct Rehash {
 
 impl Change for Rehash {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         // If the hash was changed meanwhile, the new one is up to date.

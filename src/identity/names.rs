@@ -1,19 +1,22 @@
 //! Indexing the names of databases of earlier versions, which did not check for lookalikes.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::store::{NameIndexing, Store};
-use crate::writer::{Batch, Change, Writer};
+use crate::writer::{Anywhere, Batch, Change, Writer};
 
 /// The time between two tries while the server lacks room, or another resource, to write.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Indexes some names.
-struct IndexNames;
+#[derive(Serialize, Deserialize)]
+pub(super) struct IndexNames;
 
 impl Change for IndexNames {
     type Outcome = NameIndexing;
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<NameIndexing, Error> {
         batch.index_names()

@@ -4,8 +4,10 @@ use super::Principal;
 use crate::domain::{AuthContext, User, Username};
 use crate::error::Error;
 use crate::writer::Batch;
+use serde::{Deserialize, Serialize};
 
 /// A user by their sign-in.
+#[derive(Serialize, Deserialize)]
 pub struct Owner {
     username: Username,
     auth_context: AuthContext,

@@ -8,8 +8,10 @@ use crate::central::GuessAt;
 use crate::domain::{ClientAddress, Password, Secret, User};
 use crate::error::Error;
 use crate::writer::Batch;
+use serde::{Deserialize, Serialize};
 
 /// A user who has shown the password too, and a code if they need one.
+#[derive(Serialize, Deserialize)]
 #[must_use]
 pub struct ProvenOwner {
     owner: Owner,

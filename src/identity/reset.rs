@@ -1,13 +1,13 @@
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::audit::{Door, Visit};
 use super::password::Share;
 use super::users::{new_generation, unknown_is_unauthorized};
 use super::{Admin, Identity, totp};
 use crate::central::{Attempt, GuessAt};
-use crate::domain::{ClientAddress, Generation, Password, PasswordHash, ResetChallenge, Secret, Username};
+use crate::domain::{ClientAddress, Generation, Password, PasswordHash, ResetChallenge, Secret, Username, wire};
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// How many wrong guesses a reset code allows: five of a million codes.
 const TRIES: u8 = 5;
@@ -97,13 +97,16 @@ impl Identity {
     }
 }
 
-struct BeginReset {
+#[derive(Serialize, Deserialize)]
+pub(super) struct BeginReset {
     username: Username,
+    #[serde(with = "wire::secret")]
     code: Secret,
 }
 
 impl Change for BeginReset {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
@@ -115,8 +118,10 @@ impl Change for BeginReset {
 }
 
 /// A guess at a reset code.
-struct TryCode {
+#[derive(Serialize, Deserialize)]
+pub(super) struct TryCode {
     username: Username,
+    #[serde(with = "wire::secret")]
     code: Secret,
     /// The new password and generation for which a correct code is spent. Without them, the code is only checked.
     then: Option<(PasswordHash, Generation)>,
@@ -125,6 +130,7 @@ struct TryCode {
 impl Change for TryCode {
     /// Whether the code was correct.
     type Outcome = bool;
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<bool, Error> {
         let Self { username, code, then } = self;
@@ -159,13 +165,14 @@ mod tests {
     use crate::clock::Clock;
     use crate::domain::{Payload, Timestamp, User};
     use crate::store::Store;
-    use crate::writer::{Rules, Writer};
+    use crate::writer::{Here, Rules, Writer};
 
     /// Measures how many bytes a guess writes.
     struct Weigh(TryCode);
 
     impl Change for Weigh {
         type Outcome = usize;
+        type Reach = Here;
 
         fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
             assert!(!self.0.decide(batch)?, "the code was right");

@@ -8,9 +8,11 @@ use super::{Identity, totp};
 use crate::central::Attempt;
 use crate::domain::{Generation, RecoveryCode, Timestamp, User, Username};
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
+use serde::{Deserialize, Serialize};
 
 /// A code as a client shows it.
+#[derive(Serialize, Deserialize)]
 pub enum Code {
     /// Of the authenticator app.
     Totp(String),
@@ -20,8 +22,18 @@ pub enum Code {
 
 /// The second factor that is shown at one act. [`SecondFactor::spend`] checks it in the writer, so that a code works once however many
 /// show it at the same time.
+#[derive(Serialize, Deserialize)]
 #[must_use]
 pub struct SecondFactor(Option<Code>);
+
+/// What came of a change that checks a guess.
+#[derive(Serialize, Deserialize)]
+pub enum Guessed<T> {
+    /// The guess was right, and the change is done.
+    Right(T),
+    /// The guess was wrong, and nothing has changed.
+    Wrong,
+}
 
 /// The counted guess at a code, beside the change that checks it. [`Identity::submit_guess`] settles it.
 #[must_use]
@@ -99,21 +111,22 @@ impl Identity {
         Ok((SecondFactor(Some(code)), Guess(Some(attempt))))
     }
 
-    /// Has the writer decide a change that checks a guess. Its outcome is `None` if the guess was wrong, which then counts, whether
+    /// Has the writer decide a change that checks a guess. If the guess was wrong it counts, whether
     /// somebody waits for the answer or not. The guess is not in the change, so that another process may decide it.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for a wrong guess; those of [`crate::writer::Writer::submit`], which do not count.
     pub(super) async fn submit_guess<C, T>(&self, change: C, guess: Guess) -> Result<T, Error>
     where
-        C: Change<Outcome = Option<T>>,
+        C: Change<Outcome = Guessed<T>>,
         T: Send + 'static,
     {
-        let settle = move |outcome: Result<Option<T>, Error>| {
-            outcome?.ok_or_else(|| {
+        let settle = move |outcome: Result<Guessed<T>, Error>| match outcome? {
+            Guessed::Right(outcome) => Ok(outcome),
+            Guessed::Wrong => {
                 guess.0.into_iter().for_each(Attempt::was_wrong);
-                Error::Unauthorized
-            })
+                Err(Error::Unauthorized)
+            }
         };
         self.0.writer.post_then(change, settle)?.await
     }
@@ -154,6 +167,7 @@ impl SecondFactor {
 
 /// Lets a user in whose password was right: spends the second factor, and begins the session if there is to be one. A code is not spent
 /// if the session cannot begin.
+#[derive(Serialize, Deserialize)]
 pub(super) struct LetIn {
     pub username: Username,
     /// That of the user whose password was right.
@@ -163,19 +177,22 @@ pub(super) struct LetIn {
 }
 
 impl Change for LetIn {
-    /// `None` if the code was wrong.
-    type Outcome = Option<SignedIn>;
+    type Outcome = Guessed<SignedIn>;
+    type Reach = Anywhere;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<SignedIn>, Error> {
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Guessed<SignedIn>, Error> {
         let user = batch.user(&self.username)?.filter(|user| user.generation == self.generation && !user.revoked);
         let mut user = user.ok_or(Error::Unauthorized)?;
         let spends = self.factor.is_needed();
         if !self.factor.spend(&mut user, batch.now())? {
-            return Ok(None);
+            return Ok(Guessed::Wrong);
         }
         if spends {
             batch.put_user(&user);
         }
-        SignedIn::new(batch, user, self.session).map(Some)
+        SignedIn::new(batch, user, self.session).map(Guessed::Right)
     }
 }
+
+#[cfg(test)]
+mod tests;

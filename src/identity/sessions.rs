@@ -5,8 +5,8 @@ mod changes;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::changes::{BeginSession, SignedIn};
-use self::changes::{EndSession, EndSignIns, EndedBy, Renew, Renewal, Renewed};
+pub(super) use self::changes::{BeginSession, EndSession, EndSignIns, Renew, SignedIn};
+use self::changes::{EndedBy, Renewal, Renewed};
 use super::audit::{Act, Door, Visit};
 use super::device::Device;
 use super::owner::Owner;
@@ -101,7 +101,7 @@ impl Identity {
         match signed_in {
             SignedIn::Plain(user) => {
                 let now = self.0.clock.now();
-                let jwt = self.0.tokens.issue(&user, now, now + self.0.settings.sign_ins.jwt_expiry, None)?;
+                let jwt = self.0.tokens.issue(&*user, now, now + self.0.settings.sign_ins.jwt_expiry, None)?;
                 Ok(IssuedTokens { jwt, session: None })
             }
             SignedIn::Session(begun) => {

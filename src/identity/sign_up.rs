@@ -7,7 +7,8 @@ use super::users::CreateUser;
 use crate::config::Signup;
 use crate::domain::{ClientAddress, Invite, InviteId, Timestamp, User, Username};
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
+use serde::{Deserialize, Serialize};
 
 impl Identity {
     /// Creates the account of somebody who signs up. Strangers make the server hash and write here, so each attempt counts for its
@@ -58,13 +59,15 @@ fn working(
 }
 
 /// Creates a user, and counts the use of the invite.
-struct SignUp {
+#[derive(Serialize, Deserialize)]
+pub(super) struct SignUp {
     user: CreateUser,
     invite: Option<InviteId>,
 }
 
 impl Change for SignUp {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         if let Some(id) = self.invite {

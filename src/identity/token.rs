@@ -90,6 +90,30 @@ impl<'a> From<&'a User> for Subject<'a> {
     }
 }
 
+/// What of a user a token is made from: an answer to whoever signs in has this, and none of the user's secrets.
+#[derive(Serialize, Deserialize)]
+pub struct Bearer {
+    id: Uuid,
+    username: Username,
+    tenant: TenantName,
+    scopes: Vec<Scope>,
+    generation: Generation,
+}
+
+impl From<User> for Bearer {
+    fn from(user: User) -> Self {
+        let User { id, username, tenant, scopes, generation, .. } = user;
+        Self { id, username, tenant, scopes: scopes.unwrap_or_default(), generation }
+    }
+}
+
+impl<'a> From<&'a Bearer> for Subject<'a> {
+    fn from(bearer: &'a Bearer) -> Self {
+        let Bearer { id, username, tenant, scopes, generation } = bearer;
+        Self { username, tenant, scopes, id: *id, generation: *generation }
+    }
+}
+
 impl TokenForm {
     /// A form with an audience, or with the scopes in its place.
     pub fn new(audience: Option<String>) -> Self {
@@ -207,9 +231,9 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::Internal`], which cannot happen with a key of this kind.
-    pub fn issue(
+    pub fn issue<'a>(
         &self,
-        user: &User,
+        user: impl Into<Subject<'a>>,
         now: Timestamp,
         expires_at: Timestamp,
         session: Option<SessionId>,

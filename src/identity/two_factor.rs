@@ -8,15 +8,15 @@ use super::audit::{Door, Visit};
 use super::device::Device;
 use super::owner::Owner;
 use super::proven_owner::ProvenOwner;
-use super::second_factor::Code;
+use super::second_factor::{Code, Guessed};
 use super::sessions::{BeginSession, IssuedTokens, SignedIn};
 use super::totp::{self, Issuer};
 use super::users::new_generation;
 use super::{Identity, Principal};
 use crate::central::GuessAt;
-use crate::domain::{ClientAddress, Generation, PendingTotp, RECOVERY_CODES, RecoveryCode, Secret, Timestamp};
+use crate::domain::{ClientAddress, Generation, PendingTotp, RECOVERY_CODES, RecoveryCode, Secret, Timestamp, wire};
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// How long a secret can be confirmed.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(3600);
@@ -145,13 +145,16 @@ impl Identity {
     }
 }
 
-struct Begin {
+#[derive(Serialize, Deserialize)]
+pub(super) struct Begin {
     owner: Owner,
+    #[serde(with = "wire::secret")]
     secret: Secret,
 }
 
 impl Change for Begin {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = self.owner.user(batch)?;
@@ -165,7 +168,8 @@ impl Change for Begin {
     }
 }
 
-struct Confirm {
+#[derive(Serialize, Deserialize)]
+pub(super) struct Confirm {
     owner: Owner,
     code: String,
     recovery_codes: Vec<RecoveryCode>,
@@ -174,10 +178,10 @@ struct Confirm {
 }
 
 impl Change for Confirm {
-    /// `None` if the code was wrong.
-    type Outcome = Option<SignedIn>;
+    type Outcome = Guessed<SignedIn>;
+    type Reach = Anywhere;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<SignedIn>, Error> {
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Guessed<SignedIn>, Error> {
         let Self { owner, code, recovery_codes, generation, session } = self;
         let mut user = owner.user(batch)?;
         if user.needs_code() {
@@ -186,30 +190,31 @@ impl Change for Confirm {
         let now: Timestamp = batch.now();
         let pending = user.pending_totp.take().filter(|pending| now < pending.expires_at);
         let PendingTotp { secret, .. } = pending.ok_or(Error::TwoFactorNotBegun)?;
-        let Some(step) = totp::matching_step(&secret, &code, now) else { return Ok(None) };
+        let Some(step) = totp::matching_step(&secret, &code, now) else { return Ok(Guessed::Wrong) };
         let recovery_codes = recovery_codes.iter().map(|code| code.hash(user.id)).collect();
         user.switch_two_factor_on(secret, step, recovery_codes, generation);
         batch.put_user(&user);
         batch.end_streams_of(&user.username);
-        SignedIn::new(batch, user, session).map(Some)
+        SignedIn::new(batch, user, session).map(Guessed::Right)
     }
 }
 
-struct End {
+#[derive(Serialize, Deserialize)]
+pub(super) struct End {
     owner: ProvenOwner,
 }
 
 impl Change for End {
-    /// `None` if the code was wrong.
-    type Outcome = Option<()>;
+    type Outcome = Guessed<()>;
+    type Reach = Anywhere;
 
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Option<()>, Error> {
-        let Some(mut user) = self.owner.user(batch)? else { return Ok(None) };
+    fn decide(self, batch: &mut Batch<'_>) -> Result<Guessed<()>, Error> {
+        let Some(mut user) = self.owner.user(batch)? else { return Ok(Guessed::Wrong) };
         if !user.needs_code() {
             return Err(Error::TwoFactorOff);
         }
         user.switch_two_factor_off();
         batch.put_user(&user);
-        Ok(Some(()))
+        Ok(Guessed::Right(()))
     }
 }

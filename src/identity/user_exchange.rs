@@ -8,10 +8,10 @@ use super::password::{Kept, PasswordPool, Work};
 use super::user_fields::{Fields, UserInput, to_json};
 use super::users::{CreateUser, new_generation};
 use super::{Admin, Identity, totp};
-use crate::domain::{NewUsername, PasswordHash, Secret, TenantName, User, Username};
+use crate::domain::{NewUsername, PasswordHash, Secret, TenantName, User, Username, wire};
 use crate::error::Error;
 use crate::store::{Lane, Store, Users};
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// The setting that holds how much work each check of a password does.
 const WORK_SETTING: &str = "password_work";
@@ -82,6 +82,7 @@ pub struct ImportedSecrets {
 }
 
 /// A user that is to be imported.
+#[derive(Serialize, Deserialize)]
 pub struct ImportedUser {
     new: CreateUser,
     /// How much work it is to check the password.
@@ -122,7 +123,7 @@ impl Identity {
         let mut user = User::new(Uuid::new_v4(), name.get().clone(), tenant, secret);
         user.generation = new_generation();
         user.revoked = revoked.unwrap_or(false);
-        input.apply(&mut user)?;
+        input.edit()?.apply(&mut user);
         let mut work = Work::default();
         if let Some(hash) = password_hash.as_ref().map(text).transpose()? {
             let (scheme, cost) = Kept::parse(hash).map_err(Error::PasswordHashInvalid)?.cost();
@@ -205,13 +206,16 @@ impl ImportedUser {
 }
 
 /// Has checks of passwords do less work, unless users were imported meanwhile.
-struct LowerWork {
+#[derive(Serialize, Deserialize)]
+pub(super) struct LowerWork {
+    #[serde(with = "wire::bytes")]
     before: Vec<u8>,
     needed: Work,
 }
 
 impl Change for LowerWork {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         if batch.setting(WORK_SETTING)?.as_ref() == Some(&self.before) {

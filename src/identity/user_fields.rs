@@ -82,21 +82,41 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
+/// The fields of a user that are to change, except password and tenant, on which more depends. In its form as bytes, a field that stays
+/// as it is, is absent.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UserEdit {
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    email: Option<Option<Email>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    scopes: Option<Option<Vec<Scope>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    data: Option<Option<Payload>>,
+    two_factor: Option<bool>,
+}
+
+impl UserEdit {
+    /// Writes the fields over those of a user.
+    pub(super) fn apply(self, user: &mut User) {
+        let Self { email, scopes, data, two_factor } = self;
+        user.email = email.unwrap_or(user.email.take());
+        user.scopes = scopes.unwrap_or(user.scopes.take());
+        user.data = data.unwrap_or(user.data.take());
+        user.two_factor = two_factor.or(user.two_factor);
+    }
+}
+
 impl UserInput {
-    /// Writes the fields over those of a user, except password and tenant, on which more depends.
+    /// The fields that are to change.
     ///
     /// # Errors
     /// In this order: [`Error::EmailInvalid`] or [`Error::EmailDisposable`], [`Error::ScopesInvalid`], [`Error::DataTooDeep`].
-    pub(super) fn apply(&self, user: &mut User) -> Result<(), Error> {
-        user.email = self.email(user.email.take())?;
-        if let Some(scopes) = &self.scopes {
-            user.scopes = scopes.as_deref().map(Scope::parse_all).transpose()?;
-        }
-        if let Some(data) = &self.data {
-            user.data = data.as_deref().map(payload).transpose()?;
-        }
-        user.two_factor = self.two_factor.or(user.two_factor);
-        Ok(())
+    pub(super) fn edit(&self) -> Result<UserEdit, Error> {
+        let email = self.email.as_ref().map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?;
+        let parse = |scopes: &Option<Vec<String>>| scopes.as_deref().map(Scope::parse_all).transpose();
+        let scopes = self.scopes.as_ref().map(parse).transpose()?;
+        let data = self.data.as_ref().map(|data| data.as_deref().map(payload).transpose()).transpose()?;
+        Ok(UserEdit { email, scopes, data, two_factor: self.two_factor })
     }
 
     /// The email address of a user who had this one before.

@@ -1,3 +1,4 @@
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -5,11 +6,11 @@ use super::password::Share;
 use super::policy::{Accepted, PasswordPolicy};
 use super::token::{Subject, TokenForm};
 use super::totp::Issuer;
-use super::user_fields::{UserInput, view};
+use super::user_fields::{UserEdit, UserInput, view};
 use super::{Admin, Identity, totp};
 use crate::domain::{Email, Generation, NewUsername, Password, PasswordHash, TenantName, User, Username};
 use crate::error::Error;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 pub(super) fn new_generation() -> Generation {
     Generation(u64::from_be_bytes(crate::random::bytes()))
@@ -54,7 +55,7 @@ impl Identity {
         let password = self.new_password(share(username), Password::parse(password)?, username, email.as_ref()).await?;
         let mut user = User::new(Uuid::new_v4(), username.clone(), tenant, totp::new_secret());
         user.generation = new_generation();
-        input.apply(&mut user)?;
+        input.edit()?.apply(&mut user);
         // It is checked here to save the hash. The writer decides.
         self.check_form(&user)?;
         user.password_hash = self.0.passwords.hash(share(username), password).await?;
@@ -80,7 +81,7 @@ impl Identity {
 
     async fn update(&self, admin: &Admin, mut input: UserInput) -> Result<(), Error> {
         let share = || Share::of_admin(admin.from);
-        let mut user = self.known_user(&input.username)?;
+        let user = self.known_user(&input.username)?;
         let email = input.email(user.email.clone())?;
         let tenant = input.tenant_name.take().as_deref().map(TenantName::parse).transpose()?;
         tenant.as_ref().map_or(Ok(()), |tenant| self.0.store.check_tenant(tenant))?;
@@ -90,15 +91,15 @@ impl Identity {
                 Some(self.new_password(share(), Password::parse(password)?, &user.username, email.as_ref()).await?)
             }
         };
-        // It is tried here for the order of the errors, and to save the hash. The writer applies it to the user of then.
-        input.apply(&mut user)?;
+        // Before the hash, for the order of the errors. The writer applies it to the user of then.
+        let edit = input.edit()?;
         let password_hash = match password {
             None => None,
             Some(password) => Some(self.0.passwords.hash(share(), password).await?),
         };
         let username = user.username;
         let generation = new_generation();
-        self.0.writer.submit(UpdateUser { username, input, tenant, password_hash, generation }).await
+        self.0.writer.submit(UpdateUser { username, edit, tenant, password_hash, generation }).await
     }
 
     /// Revokes a user, which refuses every sign-in and ends the user's streams, or restores the user. Earlier tokens
@@ -158,6 +159,7 @@ pub(super) fn unknown_is_unauthorized(error: Error) -> Error {
 }
 
 /// Creates a user.
+#[derive(Serialize, Deserialize)]
 pub(super) struct CreateUser {
     pub(super) name: NewUsername,
     pub(super) user: User,
@@ -165,6 +167,7 @@ pub(super) struct CreateUser {
 
 impl Change for CreateUser {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let Self { name, mut user } = self;
@@ -179,9 +182,10 @@ impl Change for CreateUser {
     }
 }
 
-struct UpdateUser {
+#[derive(Serialize, Deserialize)]
+pub(super) struct UpdateUser {
     username: Username,
-    input: UserInput,
+    edit: UserEdit,
     tenant: Option<TenantName>,
     password_hash: Option<PasswordHash>,
     generation: Generation,
@@ -189,11 +193,12 @@ struct UpdateUser {
 
 impl Change for UpdateUser {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let before = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;
         let mut user = before.clone();
-        self.input.apply(&mut user)?;
+        self.edit.apply(&mut user);
         // Earlier sign-ins used the old password, or no code. Neither is enough any more.
         let is_asked_for_more = user.needs_code() && !before.needs_code();
         let ends_sign_ins = self.password_hash.is_some() || is_asked_for_more;
@@ -230,7 +235,8 @@ impl Change for UpdateUser {
     }
 }
 
-struct SetRevoked {
+#[derive(Serialize, Deserialize)]
+pub(super) struct SetRevoked {
     username: Username,
     revoked: bool,
     generation: Generation,
@@ -238,6 +244,7 @@ struct SetRevoked {
 
 impl Change for SetRevoked {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let mut user = batch.user(&self.username)?.ok_or(Error::UserUnknown)?;

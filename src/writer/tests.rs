@@ -36,6 +36,7 @@ struct Try {
 
 impl Change for Try {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let user = Username::parse(self.name).unwrap();
@@ -55,6 +56,7 @@ struct Hold(std_mpsc::Receiver<()>);
 
 impl Change for Hold {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
         let _ = self.0.recv();
@@ -138,6 +140,7 @@ struct Look(Username);
 
 impl Change for Look {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         batch.put_setting("last", b"looked".to_vec());
@@ -171,6 +174,7 @@ struct Count {
 
 impl Change for Count {
     type Outcome = ();
+    type Reach = Here;
 
     fn is_needed(&self) -> bool {
         self.is_needed

@@ -50,6 +50,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("argon2", &["identity"]),
     ("bcrypt", &["identity"]),
     ("scrypt", &["identity"]),
+    ("rmp_serde", &["writer"]),
     ("jsonwebtoken", &["identity"]),
     ("biscuit_auth", &["identity"]),
     ("sntpc", &["clock"]),

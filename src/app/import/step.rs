@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::events::ImportedEvent;
 use crate::identity::ImportedUser;
 use crate::store;
-use crate::writer::{Batch, Change};
+use crate::writer::{Anywhere, Batch, Change};
 
 /// How many lines one step has at most. Every other change waits for one step of an import at most, which takes about a millisecond.
 pub const LINES_A_STEP: usize = 32;
@@ -24,6 +24,7 @@ const _: () =
 const _: () = assert!(LINES_A_STEP * store::NAMES_ROWS_BYTES + 2 * BYTES_A_STEP <= store::MAX_CHANGE_BYTES / 2);
 
 /// What a line says.
+#[derive(Serialize, Deserialize)]
 pub enum ImportItem {
     /// A user.
     User(Box<ImportedUser>),
@@ -107,6 +108,7 @@ fn write(batch: &mut Batch<'_>, setting: &str, value: &impl Serialize) -> Result
 }
 
 /// Imports some lines, each of them or not, and notes how far the import has come.
+#[derive(Serialize, Deserialize)]
 pub struct Step {
     pub name: String,
     /// The lines that were imported before.
@@ -114,11 +116,12 @@ pub struct Step {
     /// The number of the last line of the step, and the digest up to there.
     pub number: u64,
     pub digest: Digest,
-    pub items: Vec<(u64, Result<ImportItem, Error>)>,
+    pub items: Vec<(u64, Result<ImportItem, Refused>)>,
 }
 
 impl Change for Step {
     type Outcome = Cursor;
+    type Reach = Anywhere;
 
     fn bytes(&self) -> usize {
         BYTES_A_STEP
@@ -134,11 +137,15 @@ impl Change for Step {
         let (mut imported, mut taken, mut refused) = (before.imported, before.taken, Vec::new());
         for (line, item) in items {
             let mark = batch.mark();
-            let outcome = item.and_then(|item| match item {
-                ImportItem::Nothing => Ok(0),
-                ImportItem::User(user) => user.put(batch).map(|()| 1),
-                ImportItem::Event(event) => event.put(batch).map(u64::from),
-            });
+            let outcome = match item {
+                Ok(ImportItem::Nothing) => Ok(0),
+                Ok(ImportItem::User(user)) => user.put(batch).map(|()| 1),
+                Ok(ImportItem::Event(event)) => event.put(batch).map(u64::from),
+                Err(before) => {
+                    refused.push(before);
+                    continue;
+                }
+            };
             match outcome {
                 Ok(count) => imported += count,
                 Err(error) if is_of_the_line(&error) => {
@@ -162,6 +169,6 @@ impl Change for Step {
 }
 
 /// Whether an error is that of a line, which is left, and not one after which the import can only be tried again.
-fn is_of_the_line(error: &Error) -> bool {
+pub fn is_of_the_line(error: &Error) -> bool {
     error.status() < 500 || matches!(error, Error::Damaged(_))
 }

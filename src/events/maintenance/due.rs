@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::events::hub::Hub;
 use crate::events::registry::GoneStream;
 use crate::store::{Found, Search, Store};
-use crate::writer::{Batch, Change};
+use crate::writer::{Batch, Change, Here};
 
 /// How many streams that have gone are looked at in one round. Nothing is bound to most of them, but expired events wait meanwhile.
 const STREAMS_A_ROUND: usize = 64;
@@ -147,6 +147,7 @@ struct AfterAll;
 
 impl Change for AfterAll {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
         Ok(())
@@ -158,6 +159,7 @@ struct RemoveExpired(Vec<Vec<u8>>);
 
 impl Change for RemoveExpired {
     type Outcome = usize;
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
         batch.remove_expired(self.0)
@@ -175,6 +177,7 @@ struct Forget {
 
 impl Change for Forget {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         (self.how)(batch, self.keys)
@@ -191,6 +194,7 @@ struct RemoveBound {
 
 impl Change for RemoveBound {
     type Outcome = usize;
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
         let only = self.of.only.as_ref().map(|(tenant, until)| (tenant, *until));

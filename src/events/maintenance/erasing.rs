@@ -6,7 +6,7 @@ use crate::domain::{TenantName, Username};
 use crate::error::Error;
 use crate::events::hub::Hub;
 use crate::store::{ErasureScan, Finished, Search, Store};
-use crate::writer::{Batch, Change};
+use crate::writer::{Batch, Change, Here};
 
 /// How much longer than a step of a scan the pause after it is, so that it takes a fifth of a core at most.
 const PAUSE: u32 = 4;
@@ -104,6 +104,7 @@ struct EraseEvents {
 
 impl Change for EraseEvents {
     type Outcome = usize;
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
         batch.erase_events(self.keys, &self.scan)
@@ -115,6 +116,7 @@ struct FinishErasure(Username);
 
 impl Change for FinishErasure {
     type Outcome = Finished;
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Finished, Error> {
         batch.finish_erasure(&self.0)
@@ -126,6 +128,7 @@ struct FreeNames(Vec<Vec<u8>>);
 
 impl Change for FreeNames {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         batch.free_names(self.0)

@@ -13,7 +13,7 @@ use crate::domain::{MqttSessionId, Position, TenantName};
 use crate::error::Error;
 use crate::events::mqtt_sessions::forget;
 use crate::store::{Behind, LeavingEvent, MqttNeeds, Oldest, Queued, Store};
-use crate::writer::{Batch, Change};
+use crate::writer::{Batch, Change, Here};
 
 /// How many sessions are looked at in one read.
 const SESSIONS_A_STEP: usize = 64;
@@ -184,6 +184,7 @@ struct Rest {
 
 impl Change for Queue {
     type Outcome = Rest;
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Rest, Error> {
         let (mut needed, mut full) = (self.0.into_iter(), None);
@@ -204,6 +205,7 @@ struct Forget(MqttSessionId);
 
 impl Change for Forget {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         forget(batch, self.0)

@@ -5,7 +5,7 @@ use crate::domain::MqttSessionId;
 use crate::error::Error;
 use crate::events::mqtt_sessions::{end, look_after};
 use crate::store::{Found, Search, Transaction};
-use crate::writer::{Batch, Change};
+use crate::writer::{Batch, Change, Here};
 
 /// How many sessions are looked at in one change: each may publish a will of some 100 KiB.
 const SESSIONS_A_STEP: usize = 16;
@@ -76,6 +76,7 @@ struct EndLost(MqttSessionId);
 
 impl Change for EndLost {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let Self(id) = self;
@@ -96,6 +97,7 @@ struct LookAfter(Vec<Vec<u8>>);
 
 impl Change for LookAfter {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         for key in self.0 {
@@ -115,6 +117,7 @@ struct RemoveLeft {
 
 impl Change for RemoveLeft {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         batch.remove_left_of_mqtt(self.left, self.rows)

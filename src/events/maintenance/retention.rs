@@ -8,7 +8,7 @@ use super::waiting::{Waiting, in_turn};
 use crate::domain::{Position, TenantName, Timestamp};
 use crate::error::Error;
 use crate::store::{Excess, Oldest, Store, TailCount};
-use crate::writer::{Batch, Change};
+use crate::writer::{Batch, Change, Here};
 
 /// How many tenants are looked at in a row for events that are too old.
 const TENANTS_AT_ONCE: usize = 256;
@@ -326,6 +326,7 @@ struct Shorten(Oldest);
 
 impl Change for Shorten {
     type Outcome = usize;
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<usize, Error> {
         batch.shorten(self.0)

@@ -18,7 +18,7 @@ use crate::events::new_event::{Lifetime, NewEvent};
 use crate::events::registry::{GoesOnFor, GoneStream};
 use crate::events::stream_id::StreamId;
 use crate::store::{Committer, Draft, NewAnswer, Search, Store};
-use crate::writer::{self, Batch, Change};
+use crate::writer::{self, Batch, Change, Here};
 
 const STREAM: u64 = 7;
 
@@ -142,6 +142,7 @@ impl Hold {
 
 impl Change for Hold {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
         let _ = self.0.send(());

@@ -17,7 +17,7 @@ use crate::events::hub::{Hub, Rules};
 use crate::events::insert::Inserted;
 use crate::events::maintenance::{Retention, keep_up};
 use crate::store::{Committer, Store, Transaction};
-use crate::writer::{self, Failure, Writer};
+use crate::writer::{self, Failure, Here, Writer};
 
 /// A database with the user zoe, and a writer.
 struct House {
@@ -200,6 +200,7 @@ async fn a_session_is_as_new_for_a_user_who_has_come_to_another_tenant_or_back()
     struct Move(User);
     impl Change for Move {
         type Outcome = ();
+        type Reach = Here;
         fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
             batch.put_user(&self.0);
             Ok(())

@@ -1,5 +1,6 @@
 //! Changes of sessions, each decided in the writer.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::domain::{FormerSecret, Generation, HashKeyId, SecretHash, Session, SessionId, Timestamp, User, Username};
@@ -7,7 +8,8 @@ use crate::error::Error;
 use crate::identity::device::Device;
 use crate::identity::owner::Owner;
 use crate::identity::refresh_token::is_same;
-use crate::writer::{Batch, Change};
+use crate::identity::token::Bearer;
+use crate::writer::{Anywhere, Batch, Change};
 
 /// For how long a refresh token that was replaced still gives an access token: two tabs may have refreshed at once.
 const GRACE: Duration = Duration::from_secs(10);
@@ -15,14 +17,16 @@ const GRACE: Duration = Duration::from_secs(10);
 const MAX_FORMER: usize = 16;
 
 /// A session that was begun or renewed, or would have been if another request had not done so.
+#[derive(Serialize, Deserialize)]
 pub struct Renewal {
     pub id: SessionId,
-    pub user: User,
+    pub user: Bearer,
     pub now: Timestamp,
     pub expires_at: Timestamp,
 }
 
 /// A session that is to begin within the change that lets its user in: the client is told of both or of neither.
+#[derive(Serialize, Deserialize)]
 pub struct BeginSession {
     pub hash_key: HashKeyId,
     pub family: SecretHash,
@@ -31,9 +35,10 @@ pub struct BeginSession {
 }
 
 /// A user who was let in.
+#[derive(Serialize, Deserialize)]
 pub enum SignedIn {
     /// Without a session.
-    Plain(Box<User>),
+    Plain(Box<Bearer>),
     /// By a new session.
     Session(Box<Renewal>),
 }
@@ -45,7 +50,7 @@ impl SignedIn {
     /// [`Error::Storage`]; [`Error::Damaged`].
     pub fn new(batch: &mut Batch<'_>, user: User, session: Option<BeginSession>) -> Result<Self, Error> {
         let Some(BeginSession { hash_key, family, current, device }) = session else {
-            return Ok(Self::Plain(Box::new(user)));
+            return Ok(Self::Plain(Box::new(user.into())));
         };
         let now = batch.now();
         let expires_at = now + batch.rules().sign_ins.refresh_expiry;
@@ -66,11 +71,12 @@ impl SignedIn {
         if has_lost_one {
             batch.change_rights_of(&user.username);
         }
-        Ok(Self::Session(Box::new(Renewal { id, user, now, expires_at })))
+        Ok(Self::Session(Box::new(Renewal { id, user: user.into(), now, expires_at })))
     }
 }
 
 /// Renews a session by a refresh token.
+#[derive(Serialize, Deserialize)]
 pub struct Renew {
     pub id: SessionId,
     pub family: SecretHash,
@@ -81,6 +87,7 @@ pub struct Renew {
 }
 
 /// What a refresh token came to.
+#[derive(Serialize, Deserialize)]
 pub enum Renewed {
     /// Another one takes its place.
     Rotated(Renewal),
@@ -92,6 +99,7 @@ pub enum Renewed {
 
 impl Change for Renew {
     type Outcome = Renewed;
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<Renewed, Error> {
         let Self { id, family, rotation, next, device } = self;
@@ -108,11 +116,11 @@ impl Change for Renew {
             (session.current, session.used_at, session.expires_at) = (next, now, expires_at);
             (session.address, session.client) = (device.address.to_string(), device.client);
             batch.renew_session(id, session)?;
-            return Ok(Renewed::Rotated(Renewal { id, user, now, expires_at }));
+            return Ok(Renewed::Rotated(Renewal { id, user: user.into(), now, expires_at }));
         }
         let is_recent = |former: &FormerSecret| now.since(former.replaced_at) < GRACE;
         if session.former.iter().any(|former| is_same(&former.hash, &rotation) && is_recent(former)) {
-            return Ok(Renewed::Repeated(Renewal { id, user, now, expires_at: session.expires_at }));
+            return Ok(Renewed::Repeated(Renewal { id, user: user.into(), now, expires_at: session.expires_at }));
         }
         // Somebody has a copy: whoever comes second shows a token that the other one has replaced.
         end(batch, &user, id)?;
@@ -121,12 +129,14 @@ impl Change for Renew {
 }
 
 /// Ends a session.
+#[derive(Serialize, Deserialize)]
 pub struct EndSession {
     pub id: SessionId,
     pub by: EndedBy,
 }
 
 /// By what right a session is ended.
+#[derive(Serialize, Deserialize)]
 pub enum EndedBy {
     /// A token of the session itself, which says whose it is.
     Token(Username),
@@ -136,6 +146,7 @@ pub enum EndedBy {
 
 impl Change for EndSession {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let Self { id, by } = self;
@@ -158,6 +169,7 @@ fn end(batch: &mut Batch<'_>, user: &User, id: SessionId) -> Result<(), Error> {
 }
 
 /// Ends all sign-ins of a user.
+#[derive(Serialize, Deserialize)]
 pub struct EndSignIns {
     pub owner: Owner,
     pub generation: Generation,
@@ -165,6 +177,7 @@ pub struct EndSignIns {
 
 impl Change for EndSignIns {
     type Outcome = ();
+    type Reach = Anywhere;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let Self { owner, generation } = self;

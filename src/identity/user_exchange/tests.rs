@@ -6,6 +6,7 @@ use super::super::password::Work;
 use super::super::tests::{House, device, local, read};
 use super::super::{Credentials, Identity, index_names};
 use super::*;
+use crate::writer::Here;
 
 /// bcrypt with a cost of 6, of the password `a`.
 const HASH: &str = "$2a$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe";
@@ -17,6 +18,7 @@ struct Put(ImportedUser);
 
 impl Change for Put {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         self.0.put(batch)

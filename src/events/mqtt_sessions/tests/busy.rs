@@ -7,6 +7,7 @@ struct Hold(std::sync::mpsc::Receiver<()>);
 
 impl Change for Hold {
     type Outcome = ();
+    type Reach = Here;
 
     fn decide(self, _: &mut Batch<'_>) -> Result<(), Error> {
         let _ = self.0.recv();
