@@ -5,13 +5,13 @@
 //! in order, and only then answers. So unique names, optimistic concurrency and single-use codes need no locks, a
 //! thousand inserts share one sync, and no client ever sees an event that a crash could take back.
 
+mod change;
 mod failure;
 mod request;
 mod rules;
 mod waiting;
 mod wire;
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,16 +22,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::domain::Username;
 use crate::error::Error;
-use crate::store::{Committer, Durable, Transaction};
+use crate::store::Committer;
 
+pub use change::{Batch, Change, Committed, Reach};
 pub use failure::Failure;
 use request::{Pending, Request};
 pub use rules::{HasStream, Rules};
 use waiting::{Waiting, Waits};
 pub(crate) use wire::forms;
-pub use wire::{Anywhere, Form, Here, Named, Reach, decode_answer, encode};
+pub use wire::{Anywhere, Form, Here, Named, decode_answer, encode};
 
 /// How many changes one commit may have.
 const MAX_BATCH: usize = 1024;
@@ -45,128 +45,6 @@ const CROWD_GAP: Duration = Duration::from_micros(30);
 const CROWD_WITHIN: Duration = Duration::from_micros(200);
 /// After this time without a change, the crowd is gone.
 const CROWD_GONE: Duration = Duration::from_secs(1);
-
-/// A change: its data, and the rule that decides it.
-pub trait Change: Sized + Send + 'static {
-    /// The result for the caller.
-    type Outcome: Send + 'static;
-    /// Where it may be decided: [`Anywhere`] or [`Here`].
-    type Reach: Reach<Self>;
-
-    /// How many bytes it holds while it waits, if they are worth counting.
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    /// Whether it waits however many others do, and counts for none of them. Only for changes whose number something else bounds, and
-    /// that must not be lost.
-    fn is_needed(&self) -> bool {
-        false
-    }
-
-    /// Decides against the current state, and writes the consequences. After an `Err`, everything that it wrote is
-    /// undone: a change happens as a whole or not at all.
-    ///
-    /// # Errors
-    /// The rule that the change breaks. [`Error::Damaged`] is such a refusal, too: the rest of the database is as it
-    /// was. But after [`Error::Storage`] and [`Error::Internal`] the writer gives up.
-    fn decide(self, batch: &mut Batch<'_>) -> Result<Self::Outcome, Error>;
-}
-
-/// The state that a [`Change`] decides against and writes to.
-pub struct Batch<'a> {
-    transaction: Transaction<'a>,
-    rules: &'a Rules,
-    /// The users whose streams must end, in order. The first ones, up to the count, were named by changes that are
-    /// kept.
-    ended: Vec<Username>,
-    changed: Vec<Username>,
-    kept: (usize, usize),
-    is_last: bool,
-    /// The reason why no decision of this batch can be relied on.
-    failure: Option<Error>,
-}
-
-impl<'a> Batch<'a> {
-    fn new(transaction: Transaction<'a>, rules: &'a Rules) -> Self {
-        let (ended, changed) = (Vec::new(), Vec::new());
-        Self { transaction, rules, ended, changed, kept: (0, 0), is_last: false, failure: None }
-    }
-
-    /// What the configuration says where this is decided.
-    pub fn rules(&self) -> &'a Rules {
-        self.rules
-    }
-
-    /// Ends the open streams of a user after this batch is durable.
-    pub fn end_streams_of(&mut self, username: &Username) {
-        self.ended.push(username.clone());
-    }
-
-    /// Makes the open streams of a user check their rights again after this batch is durable.
-    pub fn change_rights_of(&mut self, username: &Username) {
-        self.changed.push(username.clone());
-    }
-
-    /// Decides a change, which then is kept as a whole, or has left nothing.
-    fn decide<C: Change>(&mut self, change: C) -> Result<C::Outcome, Error> {
-        let decided = change.decide(self).and_then(|outcome| self.transaction.keep().map(|()| outcome));
-        match &decided {
-            Ok(_) => self.kept = (self.ended.len(), self.changed.len()),
-            Err(error) => {
-                self.transaction.undo();
-                self.ended.truncate(self.kept.0);
-                self.changed.truncate(self.kept.1);
-                // If the database cannot be read, earlier changes may have been decided against a wrong state.
-                if matches!(error, Error::Storage(_) | Error::Internal(_)) {
-                    self.failure = Some(error.clone());
-                }
-            }
-        }
-        decided
-    }
-
-    /// Whether another change may be decided in this batch.
-    fn is_open(&self) -> bool {
-        !self.transaction.is_full() && !self.is_last && self.failure.is_none()
-    }
-
-    /// Makes all kept changes durable.
-    fn commit(self) -> Result<Committed, Error> {
-        let Self { transaction, ended, changed, failure, .. } = self;
-        match failure {
-            Some(error) => Err(error),
-            None => {
-                let (ended, changed) = (ended.into_iter().collect(), changed.into_iter().collect());
-                transaction.commit().map(|durable| Committed { durable, ended, changed })
-            }
-        }
-    }
-}
-
-impl<'a> std::ops::Deref for Batch<'a> {
-    type Target = Transaction<'a>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.transaction
-    }
-}
-
-impl std::ops::DerefMut for Batch<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.transaction
-    }
-}
-
-/// The changes that became durable together.
-pub struct Committed {
-    /// The events, which nobody sees before they are revealed.
-    pub durable: Durable,
-    /// The users whose open streams must end.
-    pub ended: BTreeSet<Username>,
-    /// The users whose rights have changed.
-    pub changed: BTreeSet<Username>,
-}
 
 /// The handle of the writer: a cheap clone.
 #[derive(Clone)]

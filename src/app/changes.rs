@@ -3,8 +3,9 @@
 use super::backups::BeginCourse;
 use super::import::Step;
 use crate::error::Error;
+use crate::events;
+use crate::identity;
 use crate::writer::{self, Form, Outcome, Writer};
-use crate::{events, identity};
 
 writer::forms! {
     "import_step" => Step;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::transaction::Transaction;
-use crate::domain::{Epoch, EventId, Position};
+use crate::domain::{Epoch, Position};
 
 /// The epochs of a database, with their first positions.
 ///
@@ -55,13 +54,6 @@ impl Epochs {
         let later = self.earlier.partition_point(|(first, _)| *first <= position);
         // The first epoch begins at the start, so there always is one.
         self.earlier[..later].last().map_or(current, |(_, epoch)| *epoch)
-    }
-}
-
-impl Transaction<'_> {
-    /// The position in an id, as [`Store::position_of`](super::Store::position_of).
-    pub fn position_of(&self, id: EventId) -> Option<Position> {
-        self.committer.store.position_of(id)
     }
 }
 

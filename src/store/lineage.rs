@@ -1,7 +1,5 @@
 //! Which course of commits a database goes.
 
-use super::transaction::Transaction;
-
 /// The setting with the lineage of a database.
 pub const LINEAGE_SETTING: &str = "lineage";
 
@@ -19,13 +17,6 @@ impl Lineage {
     /// The lineage in the setting of a database.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().map(u64::from_be_bytes).map(Self).ok()
-    }
-}
-
-impl Transaction<'_> {
-    /// Whether this commit begins another course ([`Store::begins_a_course`](super::Store::begins_a_course)).
-    pub fn is_new_course(&self) -> bool {
-        self.committer.store.is_new_course()
     }
 }
 

@@ -28,6 +28,7 @@ mod checkpoint;
 mod chunks;
 mod codec;
 mod committer;
+mod course;
 mod damage;
 mod database;
 mod disk;

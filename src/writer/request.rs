@@ -1,7 +1,7 @@
 //! What waits in the queue of the writer.
 
+use super::change::{Batch, Change};
 use super::waiting::Waiting;
-use super::{Batch, Change};
 use crate::error::Error;
 
 /// Sends the result of a change to its caller, or the error of the whole batch.

@@ -5,7 +5,7 @@ use std::sync::mpsc as std_mpsc;
 
 use super::waiting::QUEUE;
 use super::*;
-use crate::domain::{EventName, Payload, TenantName};
+use crate::domain::{EventName, Payload, TenantName, Username};
 use crate::store::{Draft, MAX_CHANGE_BYTES, Store};
 
 /// A writer of a database, and what it published: the users whose streams ended, and the number of events.

@@ -8,26 +8,12 @@ use rmp_serde::encode::Serializer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Outcome, Writer};
+use super::change::{Change, Reach};
+use super::{Outcome, Writer};
 use crate::error::Error;
 
 /// The version of the form. One that is higher is read by no earlier Broker, so it is raised only for what a default cannot bridge.
 pub const VERSION: u8 = 1;
-
-/// Where a change may be decided, which its type says: [`Anywhere`] or [`Here`].
-pub trait Reach<C: Change> {
-    /// The change as another process would get it.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] if it cannot be written or read.
-    fn sent(change: C) -> Result<C, Error>;
-
-    /// The answer as another process would give it.
-    ///
-    /// # Errors
-    /// Those of the answer; [`Error::Internal`] if it cannot be written or read.
-    fn answered(answer: Result<C::Outcome, Error>) -> Result<C::Outcome, Error>;
-}
 
 /// Another process may decide the change: it and its answer have a form as bytes.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Guards that a guess which the writer checks is settled when its answer is known, whether its client still waits or not.
 
 use super::*;
+use crate::central::GuessAt;
 use crate::identity::tests::{House, local};
 use crate::writer::Here;
 
@@ -22,7 +23,7 @@ async fn a_wrong_guess_counts_and_a_right_one_does_not_though_nobody_waits_for_t
     let Identity(inner) = &house.identity;
     // Has a guess checked, and gives up as soon as it waits for the writer.
     let give_up = async |is_right| {
-        let attempt = inner.throttle.account(&house.username, local()).await?;
+        let attempt = inner.central.attempt(GuessAt::Account(&house.username), local()).await?;
         let mut guess = Box::pin(house.identity.submit_guess(Check(is_right), attempt.into()));
         let _ = futures_util::poll!(guess.as_mut());
         drop(guess);
