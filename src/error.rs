@@ -304,6 +304,62 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A failure of the server or of its database, for the log. What was decided with it cannot be relied on, so whoever decides gives up,
+/// and a copy of the database halts. It is no answer of the rules, as a [`Refusal`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The database failed.
+    Storage(String),
+    /// The server made a mistake.
+    Internal(String),
+}
+
+/// An [`Error`] that is no [`Fault`]: the rules' answer, which is the same wherever and however often it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(Error);
+
+impl Refusal {
+    /// Tells a refusal from a fault.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn of(error: Error) -> Result<Self, Fault> {
+        match error {
+            Error::Storage(why) => Err(Fault::Storage(why)),
+            Error::Internal(why) => Err(Fault::Internal(why)),
+            refusal => Ok(Self(refusal)),
+        }
+    }
+
+    /// Whether it is for a lack that passes: [`Error::passes`].
+    pub fn passes(&self) -> bool {
+        self.0.passes()
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(Refusal(refusal): Refusal) -> Self {
+        refusal
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Storage(why) => Self::Storage(why),
+            Fault::Internal(why) => Self::Internal(why),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Error::from(self.clone()).fmt(f)
+    }
+}
+
+impl std::error::Error for Fault {}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

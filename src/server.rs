@@ -249,9 +249,9 @@ impl Server {
         };
         let ended = tokio::select! {
             () = asked => Ok(()),
-            error = failure.reason() => {
-                tracing::error!(%error, "the database failed: stopping, so that a restart finds what is on disk");
-                Err(error)
+            fault = failure.reason() => {
+                tracing::error!(error = %fault, "the database failed: stopping, so that a restart finds what is on disk");
+                Err(fault.into())
             }
             ended = &mut serving => Err(Error::Internal(format!("the listener ended: {ended:?}"))),
         };

@@ -22,10 +22,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::error::Error;
-use crate::store::Committer;
+use crate::error::{Error, Fault, Refusal};
+use crate::store::{Committer, Durable};
 
-pub use change::{Batch, Change, Committed, Reach};
+pub use change::{Batch, Change, Reach};
 pub use failure::Failure;
 use request::{Pending, Request};
 pub use rules::{HasStream, Rules};
@@ -85,13 +85,13 @@ impl Writer {
         committer: Committer,
         clock: Clock,
         rules: Live<Rules>,
-        publish: impl FnMut(Committed) + Send + 'static,
+        publish: impl FnMut(Durable) + Send + 'static,
     ) -> std::io::Result<(Self, Failure)> {
         let (queue, requests) = mpsc::unbounded_channel();
         let (failed, failure) = oneshot::channel();
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            if let Err(error) = run(committer, &clock, &rules, requests, publish) {
-                let _ = failed.send(error);
+            if let Err(fault) = run(committer, &clock, &rules, requests, publish) {
+                let _ = failed.send(fault);
             }
         })?;
         Ok((Self { queue, waits: Arc::default() }, Failure(Some(failure))))
@@ -193,28 +193,30 @@ fn run(
     clock: &Clock,
     rules: &Live<Rules>,
     mut requests: mpsc::UnboundedReceiver<Box<dyn Request>>,
-    mut publish: impl FnMut(Committed),
-) -> Result<(), Error> {
+    mut publish: impl FnMut(Durable),
+) -> Result<(), Fault> {
     let metrics = committer.metrics().clone();
     let (mut last_size, mut last_end) = (0, Instant::now());
     while let Some(first) = requests.blocking_recv() {
         let mut answers = Vec::new();
         let transaction = match committer.begin(clock.now()) {
             Ok(transaction) => transaction,
-            Err(refused) if refused.passes() => {
-                // Nothing was begun, so nothing is lost, and later changes may find room. All waiting changes are
-                // refused at once, instead of asking the disk for each while the others wait.
-                first.refuse(refused.clone());
-                for _ in 0..requests.len() {
-                    let Ok(request) = requests.try_recv() else { break };
-                    request.refuse(refused.clone());
+            Err(error) => match Refusal::of(error.clone()) {
+                Ok(_) => {
+                    // Nothing was begun, so nothing is lost, and later changes may find room. All waiting changes are
+                    // refused at once, instead of asking the disk for each while the others wait.
+                    first.refuse(error.clone());
+                    for _ in 0..requests.len() {
+                        let Ok(request) = requests.try_recv() else { break };
+                        request.refuse(error.clone());
+                    }
+                    continue;
                 }
-                continue;
-            }
-            Err(error) => {
-                first.refuse(error.clone());
-                return Err(error);
-            }
+                Err(fault) => {
+                    first.refuse(error);
+                    return Err(fault);
+                }
+            },
         };
         let rules = rules.keep();
         let mut batch = Batch::new(transaction, &rules);
@@ -244,21 +246,21 @@ fn run(
         last_size = answers.len();
         let is_last = batch.is_last;
         match batch.commit() {
-            Ok(committed) => {
+            Ok(durable) => {
                 metrics.commit_changes.observe(answers.len() as u64);
-                metrics.inserts.add(committed.durable.events() as u64);
-                publish(committed);
+                metrics.inserts.add(durable.events() as u64);
+                publish(durable);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
                 if is_last {
                     return Ok(());
                 }
                 last_end = Instant::now();
             }
-            Err(error) => {
+            Err(fault) => {
                 // The state on the disk is unknown now. All waiting callers are told, and the server must restart from
                 // the disk.
-                answers.into_iter().for_each(|answer| answer(Err(error.clone())));
-                return Err(error);
+                answers.into_iter().for_each(|answer| answer(Err(fault.clone())));
+                return Err(fault);
             }
         }
     }

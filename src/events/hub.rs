@@ -21,8 +21,7 @@ use crate::domain::{
     Authorize, Event, EventFilter, FilterChange, MqttSessionId, Own, Rights, TenantName, Timestamp, Username,
 };
 use crate::error::Error;
-use crate::store::Store;
-use crate::writer::Committed;
+use crate::store::{Durable, Store};
 
 /// How many channels that no worker listens to are kept, those that were left last: a client that comes back, or comes alone, is then
 /// served from memory too.
@@ -123,16 +122,16 @@ impl Hub {
     }
 
     /// Takes what became durable to every stream. The writer calls this, in the order of its commits.
-    pub fn publish(&self, committed: Committed) {
+    pub fn publish(&self, durable: Durable) {
         // Before anybody can see the events: a stream that loses the right to them in this commit gets none of them. A worker looks
         // into its mailbox after it has fetched events and before it writes them.
-        for username in &committed.ended {
+        for username in durable.ended() {
             self.0.registry.end_streams_of(username);
         }
-        for username in &committed.changed {
+        for username in durable.changed() {
             self.0.registry.change_rights_of(username);
         }
-        let events = committed.durable.reveal();
+        let events = durable.reveal();
         self.0.before_push.pass();
         // For the channels that exist by now: one that is made later begins after these events.
         let heard: Vec<_> = {

@@ -32,7 +32,6 @@ use crate::domain::{
     TopicFilter, User, Username, View,
 };
 use crate::store::{Committer, Draft, Durable, Excess, Store};
-use crate::writer::Committed;
 
 /// A connection that takes so many bytes and then no more, until it is given room.
 #[derive(Default)]
@@ -198,13 +197,13 @@ impl House {
 
     fn insert(&mut self, names: &[&str], ended: &[&str]) {
         let mut committed = self.commit(names);
-        committed.ended = ended.iter().map(|name| Username::parse(name).unwrap()).collect();
+        committed.tidings_mut().ended = ended.iter().map(|name| Username::parse(name).unwrap()).collect();
         self.hub.publish(committed);
     }
 
     /// Writes events to disk of which no stream is told yet. A name with a minus before it is removed, and one with a tilde has a
     /// transient event.
-    fn commit(&mut self, names: &[&str]) -> Committed {
+    fn commit(&mut self, names: &[&str]) -> Durable {
         let mut transaction = self.committer.begin(Timestamp::from_millis(1)).unwrap();
         for name in names {
             let (tenant, user) = (TenantName::parse("t").unwrap(), Username::parse("u").unwrap());
@@ -220,11 +219,11 @@ impl House {
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
             transaction.insert_event(Draft::value(tenant, user, EventName::parse(name).unwrap(), data)).unwrap();
         }
-        committed(transaction.commit().unwrap())
+        transaction.commit().unwrap()
     }
 
     /// Publishes on a thread that stands for the writer, and can be held.
-    fn publish(&self, committed: Committed) -> JoinHandle<()> {
+    fn publish(&self, committed: Durable) -> JoinHandle<()> {
         let hub = self.hub.clone();
         std::thread::spawn(move || hub.publish(committed))
     }
@@ -242,7 +241,7 @@ impl House {
         let is_all = oldest.is_all;
         let mut transaction = self.committer.begin(now).unwrap();
         transaction.shorten(oldest).unwrap();
-        self.hub.publish(committed(transaction.commit().unwrap()));
+        self.hub.publish(transaction.commit().unwrap());
         is_all
     }
 
@@ -302,11 +301,6 @@ impl House {
     }
 }
 
-/// What was written to disk, if it changed no user.
-fn committed(durable: Durable) -> Committed {
-    Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::new() }
-}
-
 fn tenant(name: &str) -> TenantName {
     TenantName::parse(name).unwrap()
 }
@@ -327,8 +321,9 @@ fn rescope(house: &mut House, username: &str, scopes: &[&str]) {
     let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
     user.scopes_since = transaction.head();
     transaction.put_user(&user);
+    transaction.change_rights_of(&user.username);
     let durable = transaction.commit().unwrap();
-    house.hub.publish(Committed { durable, ended: BTreeSet::new(), changed: BTreeSet::from([user.username]) });
+    house.hub.publish(durable);
 }
 
 fn view(username: &str, scopes: &[&str]) -> View {

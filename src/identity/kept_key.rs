@@ -53,7 +53,7 @@ mod tests {
     async fn of_keys_that_are_drawn_at_once_the_first_is_kept_and_everybody_gets_that_one() {
         let directory = tempfile::tempdir().unwrap();
         let (store, committer) = Store::open(directory.path(), 64 << 20).unwrap();
-        let publish = |committed: crate::writer::Committed| drop(committed.durable.reveal());
+        let publish = |committed: crate::store::Durable| drop(committed.reveal());
         let (writer, _failure) =
             Writer::start(committer, Clock::from_local(), crate::writer::Rules::example(), publish).unwrap();
         // Each looks before the writer has decided the other's.

@@ -287,7 +287,7 @@ mod tests {
         drop(transaction.commit().unwrap().reveal());
         let clock = Clock::from_local();
         let (writer, _failure) = Writer::start(committer, clock.clone(), Rules::example(), |committed| {
-            committed.durable.reveal();
+            committed.reveal();
         })
         .unwrap();
         let root = RootKey::load(&store, &writer).await.unwrap();

@@ -198,7 +198,7 @@ mod tests {
         transaction.put_user(&User { username, revoked: true, reset: Some(code(future)), ..User::example() });
         drop(transaction.commit().unwrap().reveal());
         let (writer, _failure) = Writer::start(committer, Clock::from_local(), Rules::example(), |committed| {
-            committed.durable.reveal();
+            committed.reveal();
         })
         .unwrap();
         let weigh = async |name: &str| {

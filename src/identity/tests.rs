@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::config::{Passwords, SignIns, SignUps, Signup};
 use crate::domain::{ClientAddress, Password, Secret, SignIn, Timestamp, User, Username};
 use crate::metrics::Metrics;
-use crate::store::Store;
-use crate::writer::{Committed, Rules, Writer};
+use crate::store::{Durable, Store};
+use crate::writer::{Rules, Writer};
 
 /// An identity with one user.
 pub struct House {
@@ -86,9 +86,9 @@ impl House {
         drop(transaction.commit().unwrap().reveal());
         let (clock, commits, answers) = (Clock::from_local(), Arc::default(), Arc::default());
         let (counted, held): (Arc<AtomicUsize>, Arc<Mutex<()>>) = (Arc::clone(&commits), Arc::clone(&answers));
-        let publish = move |committed: Committed| {
+        let publish = move |committed: Durable| {
             counted.fetch_add(1, Ordering::SeqCst);
-            drop(committed.durable.reveal());
+            drop(committed.reveal());
             drop(held.lock().unwrap_or_else(PoisonError::into_inner));
         };
         let (writer, _failure) = Writer::start(committer, clock.clone(), Rules::example(), publish).unwrap();

@@ -14,7 +14,7 @@ pub struct Activity {
 }
 
 /// The earliest moments at which something is due.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Due {
     /// An event expires.
     pub expiry: Timestamp,

@@ -64,7 +64,6 @@ impl Transaction<'_> {
         // store until the next checkpoint.
         self.put(keys::numbered_answer(username, number), idempotency_key.as_bytes().to_vec());
         self.put(keys::answer_due(until, &key), Vec::new());
-        self.due.answer = self.due.answer.min(until);
         let place = Some((number, tenant.clone()));
         self.put(key, codec::encode_answered(&Answered { until, fingerprint, first, count, timestamp, place }));
         Ok(())

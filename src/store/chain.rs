@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::codec::{self, NameRow, StoredData};
 use super::damage::damaged;
 use super::database::Store;
-use super::event_data::{StoredEvent, event_row};
+use super::event_data::StoredEvent;
 use super::keys;
-use super::rows::Rows;
+use super::rows::{Rows, event_row};
 use crate::domain::{EventKind, Position, TenantName};
 use crate::error::Error;
 
@@ -78,8 +78,7 @@ impl Store {
     ) -> Result<Option<(Option<Position>, usize)>, Error> {
         let key = keys::event(tenant, at);
         let previous = self.look(&key, |value| {
-            let (_, parts) = event_row(&key, value)?;
-            Ok((parts.name == name).then_some((parts.previous, value.len())))
+            event_row(&key, value).map(|(_, parts)| (parts.name == name).then_some((parts.previous, value.len())))
         })?;
         Ok(previous.transpose()?.flatten())
     }

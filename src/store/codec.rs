@@ -14,6 +14,7 @@ mod published;
 mod removal;
 mod session;
 mod stored;
+mod tidings;
 mod user;
 
 pub use answer::{Answered, decode_answer_numbers, decode_answered, encode_answer_numbers, encode_answered};
@@ -36,6 +37,7 @@ pub use numbers::{
 pub use published::HEAD_BYTES as PUBLISHED_HEAD_BYTES;
 pub use removal::{Expiry, decode_bound, decode_expiry, encode_bound, encode_expiry, encode_transient_expiry};
 pub use session::{SessionRow, decode_session, decode_sessions_of, encode_session, encode_sessions_of};
+pub use tidings::{CURSOR_BYTES, FOUND_BYTES, NAME_HEAD_BYTES, TIDINGS_BYTES, decode_tidings, encode_tidings};
 pub use user::{decode_account, decode_user, encode_user, user_bytes_at_most};
 
 #[cfg(test)]

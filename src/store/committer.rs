@@ -1,18 +1,32 @@
 //! The writer's end of the store: one journal, and one order of commits.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 
 use super::checkpoint::Checkpointer;
 use super::database::Store;
 use super::integrity_scan::IntegrityScan;
 use super::journal::Journal;
 use super::keeping::{Keeping, Wish};
+use super::progress::Progress;
+use super::sealed::{Learned, Record};
 use super::sizes::MAX_COMMIT_BYTES;
+use super::tidings::Tidings;
 use super::watermarks::CommitWatermark;
-use crate::domain::{Event, Position, TenantName, Timestamp};
-use crate::error::Error;
+use crate::domain::{Event, Position, TenantName, Timestamp, Username};
+use crate::error::{Error, Fault};
 use crate::metrics::Metrics;
+
+/// For how many tenants a value is cached. Beyond that the cache is emptied, and values are read again when they are
+/// needed.
+const TENANTS_REMEMBERED: usize = 16_384;
+
+/// Caches a value of a tenant, in memory that does not grow with the number of tenants.
+pub fn remember<T>(of_tenants: &mut HashMap<TenantName, T>, tenant: &TenantName, value: T) {
+    if of_tenants.len() >= TENANTS_REMEMBERED {
+        of_tenants.clear();
+    }
+    of_tenants.insert(tenant.clone(), value);
+}
 
 /// The writer's end of the store. There is one, and it cannot be cloned: two writers would be two orders.
 pub struct Committer {
@@ -23,10 +37,8 @@ pub struct Committer {
     integrity_scan: IntegrityScan,
     pub(super) commit_watermark: CommitWatermark,
     keeping: Keeping,
-    /// How many commits were made.
-    pub(super) commits: u64,
-    /// Whether the epoch of this start is on disk. It is written with the first event.
-    pub(super) is_epoch_kept: bool,
+    /// How far the commits have come that were made.
+    pub(super) progress: Progress,
     /// The commit time that is on disk, if this start has written one.
     pub(super) time_kept: Option<Timestamp>,
     /// The floors of tenants that inserted recently.
@@ -41,7 +53,8 @@ pub struct Committer {
 #[must_use]
 pub struct Durable {
     pub(super) events: Vec<Event>,
-    pub(super) head: Position,
+    pub(super) progress: Progress,
+    pub(super) tidings: Tidings,
     pub(super) store: Store,
 }
 
@@ -51,9 +64,25 @@ impl Durable {
         self.events.len()
     }
 
+    /// What it does to those who are connected.
+    #[cfg(test)]
+    pub fn tidings_mut(&mut self) -> &mut Tidings {
+        &mut self.tidings
+    }
+
+    /// The users whose open streams must end, each once.
+    pub fn ended(&self) -> &[Username] {
+        &self.tidings.ended
+    }
+
+    /// The users whose rights have changed, each once.
+    pub fn changed(&self) -> &[Username] {
+        &self.tidings.changed
+    }
+
     /// Lets readers see the commit, and returns its events in order. Call it before the next transaction begins.
     pub fn reveal(self) -> Vec<Event> {
-        self.store.head.store(self.head.get(), Ordering::Release);
+        self.store.reveal(self.progress);
         self.events
     }
 }
@@ -74,7 +103,7 @@ impl Committer {
         &self.store.metrics
     }
 
-    pub(super) fn new(store: Store, commits: u64, parts: Parts) -> Self {
+    pub(super) fn new(store: Store, progress: Progress, parts: Parts) -> Self {
         let Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, keeping } = parts;
         Self {
             journal,
@@ -83,8 +112,7 @@ impl Committer {
             integrity_scan,
             commit_watermark,
             keeping,
-            commits,
-            is_epoch_kept: false,
+            progress,
             time_kept: None,
             floors: HashMap::new(),
             counted: HashMap::new(),
@@ -92,12 +120,64 @@ impl Committer {
         }
     }
 
+    /// How far the commits have come that were made.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Makes a commit, whoever has decided it: makes it durable with one write and one sync, and then readable. Nobody sees its events
+    /// before it is revealed. [`Committer::prepare`] has made room for it.
+    ///
+    /// # Errors
+    /// [`Fault`]: then the state on the disk is unknown, and the server must stop. After a failed sync, another sync may succeed although
+    /// the data is lost.
+    pub fn apply(&mut self, record: Record) -> Result<Durable, Fault> {
+        // So that every test is one of what a copy of the database would make of the same bytes.
+        #[cfg(debug_assertions)]
+        let record = record.through_its_bytes(self.progress)?;
+        if !record.is_empty() {
+            let learned = record.learned().map_err(|why| Fault::Storage(format!("a commit: {why}")))?;
+            let synced_in = self.journal.append(&record)?;
+            self.store.metrics.journal_sync.observe_duration(synced_in);
+            self.store.metrics.journal_waiting_bytes.set(self.journal.bytes());
+            self.store.overlay.apply(record.writes, record.progress);
+            self.learn(learned);
+        }
+        let Record { progress, mut tidings, events, .. } = record;
+        self.store.activity.add(&events);
+        self.store.mqtt_cursors.apply(std::mem::take(&mut tidings.cursors));
+        tidings.found_again.drain(..).for_each(|id| self.store.mqtt_cursors.find_again(id));
+        if progress.commits > self.progress.commits {
+            self.progress = progress;
+            self.commit_watermark.note(progress.commits);
+        }
+        Ok(Durable { events, progress, tidings, store: self.store.clone() })
+    }
+
+    /// Brings what is in memory up to date with a commit that can be read.
+    fn learn(&mut self, learned: Learned) {
+        let Learned { users, due, epoch, floors, time, begins_course } = learned;
+        // After the changed users can be read, or a busy user would be cached again as before; and before anybody is told of it.
+        users.iter().for_each(|username| self.store.accounts.forget(username));
+        for (tenant, floor) in floors {
+            remember(&mut self.floors, &tenant, floor);
+        }
+        if let Some((first, epoch)) = epoch {
+            self.store.epochs.keep(first, epoch);
+        }
+        self.time_kept = time.or(self.time_kept);
+        if begins_course {
+            self.store.goes_its_course();
+        }
+        self.store.activity.add_due(due);
+    }
+
     /// Checks that a commit is possible: nothing has failed in the background, and the journal has room for it.
     ///
     /// # Errors
     /// [`Error::StorageFull`] if the disk has no room for another commit; [`Error::Overloaded`] if another resource is
     /// lacking that becomes free again; [`Error::Storage`] if the database failed.
-    pub(super) fn prepare(&mut self) -> Result<(), Error> {
+    pub fn prepare(&mut self) -> Result<(), Error> {
         self.checkpointer.failure()?;
         self.integrity_scan.outcome()?;
         let mut room = self.make_room();

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::sync::watch;
+
 use super::account_cache::AccountCache;
 use super::activity::Activity;
 use super::damage::ReportedDamage;
@@ -11,6 +13,7 @@ use super::keeping::Keeping;
 use super::mqtt_cursors::MqttCursors;
 use super::open_mark::OpenMark;
 use super::overlay::Overlay;
+use super::progress::Progress;
 use super::readers::{Lane, Readers};
 use super::rows::Rows;
 use super::{codec, keys};
@@ -30,6 +33,8 @@ pub struct Store {
     pub(super) overlay: Arc<Overlay>,
     /// The last position that is on disk. Nothing after it may be shown: a crash could take it back.
     pub(super) head: Arc<AtomicU64>,
+    /// How far readers see, for those who wait for more.
+    pub(super) revealed: Arc<watch::Sender<Progress>>,
     pub(super) epochs: Epochs,
     pub(super) path: Arc<PathBuf>,
     pub(super) accounts: Arc<AccountCache>,
@@ -97,6 +102,32 @@ impl Store {
     /// The position of the last event that is on disk.
     pub fn head(&self) -> Position {
         Position::new(self.head.load(Ordering::Acquire))
+    }
+
+    /// Lets readers see everything up to here.
+    pub(super) fn reveal(&self, progress: Progress) {
+        self.head.store(progress.head.get(), Ordering::Release);
+        self.revealed.send_replace(progress);
+    }
+
+    /// How far readers see.
+    pub fn seen(&self) -> Progress {
+        *self.revealed.borrow()
+    }
+
+    /// Waits until readers see the commit of this height, and with it every earlier one.
+    pub async fn reaches(&self, height: u64) {
+        self.wait_for(|seen| seen.commits >= height).await;
+    }
+
+    /// Waits until readers see the event at this position, and with it every earlier one.
+    pub async fn reaches_position(&self, position: Position) {
+        self.wait_for(|seen| seen.head >= position).await;
+    }
+
+    async fn wait_for(&self, is_enough: impl FnMut(&Progress) -> bool) {
+        // It cannot fail: the sender lives as long as the store.
+        let _ = self.revealed.subscribe().wait_for(is_enough).await;
     }
 
     /// The id that subscribers see for the event at a position.

@@ -11,10 +11,10 @@ use super::codec::{self, EventParts, LatestRow, StoredData};
 use super::damage::damaged;
 use super::database::Store;
 use super::draft::Draft;
-use super::event_data::{Step, event_row};
+use super::event_data::Step;
 use super::keys;
 use super::lookalikes::rows_of;
-use super::rows::Rows;
+use super::rows::{Rows, event_row};
 use super::sizes::{MAX_OWNERS, STEP_BYTES};
 use super::transaction::Transaction;
 use crate::domain::{

@@ -7,7 +7,7 @@ use super::codec::EventParts;
 use super::damage::damaged;
 use super::database::Store;
 use super::overlay::Write;
-use super::rows::{Content, Rows};
+use super::rows::{Content, Rows, event_row};
 use super::transaction::Transaction;
 use super::{chunks, codec, keys};
 use crate::domain::{Event, EventKind, Position, Published, TenantName, Timestamp};
@@ -40,17 +40,6 @@ pub struct StoredEvent<'a> {
 pub(super) enum Step {
     Goes,
     IsEnough,
-}
-
-/// The position and the parts of an event, from its row.
-pub(super) fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, EventParts<'a>), Error> {
-    let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
-    let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
-    // Otherwise a reader that follows the chain would never reach its end.
-    if parts.previous.is_some_and(|previous| previous >= position) {
-        return Err(damaged(key, "the event before it comes after it"));
-    }
-    Ok((position, parts))
 }
 
 /// How many rows of events one step looks at, so that a step is short.

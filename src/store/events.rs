@@ -1,28 +1,15 @@
 //! Writing events: inserts, transient ones too, and removals, expiry, and how many names a tenant has.
 
-use std::collections::HashMap;
-
 use super::codec::{self, LatestRow, NameRow};
+use super::committer::remember;
 use super::damage::damaged;
 use super::draft::Draft;
 use super::overlay::Write;
-use super::rows::{Content, Rows};
+use super::rows::{Rows, event_of};
 use super::transaction::Transaction;
 use super::{chunks, keys};
-use crate::domain::{Event, EventKind, EventName, Payload, Position, TenantName, Username};
+use crate::domain::{Event, EventKind, EventName, Position, TenantName};
 use crate::error::Error;
-
-/// For how many tenants a value is cached. Beyond that the cache is emptied, and values are read again when they are
-/// needed.
-const TENANTS_REMEMBERED: usize = 16_384;
-
-/// Caches a value of a tenant, in memory that does not grow with the number of tenants.
-fn remember<T>(of_tenants: &mut HashMap<TenantName, T>, tenant: &TenantName, value: T) {
-    if of_tenants.len() >= TENANTS_REMEMBERED {
-        of_tenants.clear();
-    }
-    of_tenants.insert(tenant.clone(), value);
-}
 
 impl Transaction<'_> {
     /// Gives an event the next position, and its name an entry: unless it is transient, it is the latest event of the name, or
@@ -43,7 +30,6 @@ impl Transaction<'_> {
             };
             // The key is new, since no other event has this position.
             self.write(keys::expiry(at, tenant, position), Write::PutNew(expiry.into()));
-            self.due.expiry = self.due.expiry.min(at);
         }
         let row = match event.kind {
             EventKind::Transient => NameRow { tip: position, latest: row.and_then(|row| row.latest) },
@@ -99,26 +85,9 @@ impl Transaction<'_> {
     /// # Errors
     /// As [`Transaction::insert_event`].
     pub fn event(&mut self, tenant: &TenantName, position: Position) -> Result<Option<Event>, Error> {
-        let key = keys::event(tenant, position);
-        let Some(value) = self.get(&key)? else { return Ok(None) };
-        let parts = codec::event_parts(&value).map_err(|why| damaged(&key, why))?;
-        let Some(Content { data, published }) = self.content(&key, position, &parts)? else { return Ok(None) };
-        self.shown += parts.bytes;
-        let decode = || {
-            Ok(Event {
-                position,
-                tenant: tenant.clone(),
-                name: EventName::parse(parts.name).map_err(|_| "an event's name is not one")?,
-                username: Username::from_stored(parts.username()?).map_err(|_| "an event's username is not one")?,
-                timestamp: parts.timestamp,
-                data: Payload::from_stored(&data),
-                kind: parts.kind,
-                expires_at: parts.expires_at,
-                by_expiry: parts.by_expiry,
-                published,
-            })
-        };
-        decode().map(Some).map_err(|why| damaged(&key, why))
+        let Some((event, bytes)) = event_of(self, &keys::event(tenant, position))? else { return Ok(None) };
+        self.shown += bytes;
+        Ok(Some(event))
     }
 
     /// How many names a tenant has. A database of an older format has no such count: then the names are counted once,
@@ -146,11 +115,14 @@ impl Transaction<'_> {
 
     /// The tenant's floor: up to this position, only the latest event of each name is kept.
     pub(super) fn floor(&mut self, tenant: &TenantName) -> Result<Position, Error> {
+        // This transaction may have raised it.
+        if let Some((_, floor)) = self.raised.iter().rfind(|(raised, _)| raised == tenant) {
+            return Ok(*floor);
+        }
         if let Some(floor) = self.committer.floors.get(tenant) {
             return Ok(*floor);
         }
-        // Not the store's floor: this transaction may have raised it, and the cache may have been emptied since.
-        let floor = self.position_at(&keys::floor(tenant))?;
+        let floor = self.committer.store.floor(tenant)?;
         remember(&mut self.committer.floors, tenant, floor);
         Ok(floor)
     }

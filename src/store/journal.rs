@@ -16,12 +16,11 @@ use std::time::{Duration, Instant};
 use super::disk::{Directory, refusal, set_aside, synced};
 use super::journal_files::{numbers, path_of, remove};
 use super::keeping::{Closed, Keeping};
-use super::overlay::Write;
 use super::progress::Progress;
-use super::record::{MAGIC, add_row, begin_record, end_record, next_record, read_body};
+use super::record::{Form, MAGIC, next_record, read_body};
+use super::sealed::Record;
 use super::sizes::MAX_RECORD_BYTES;
-use crate::domain::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, Fault};
 
 /// How much room on the disk is reserved at once: enough for the largest record, or for many small ones, which then
 /// need no call.
@@ -40,7 +39,8 @@ pub struct Journal {
     end: u64,
     /// Up to here, room is reserved on the disk.
     allocated: u64,
-    record: Vec<u8>,
+    /// The bytes of a record.
+    bytes: Vec<u8>,
     /// The last commit.
     last: Closed,
     keeping: Keeping,
@@ -50,13 +50,13 @@ pub struct Journal {
 pub struct Recovered {
     /// How far it goes.
     pub progress: Progress,
-    /// The last file with a record, and the place of its last record.
-    last: Option<(u64, Range<u64>)>,
+    /// The last file with a record, its form, and the place of its last record.
+    last: Option<(u64, Form, Range<u64>)>,
     /// The files before that one, and their total length.
     older: Vec<u64>,
     older_bytes: u64,
     /// The file after it, which was begun, or created ahead.
-    empty: Option<u64>,
+    empty: Option<(u64, Form)>,
     /// Later files, which cannot be read or are empty.
     beyond: Vec<u64>,
 }
@@ -82,7 +82,7 @@ pub fn recover(
     for number in numbers(directory)? {
         let bytes = if is_whole { fs::read(path_of(directory, number))? } else { Vec::new() };
         // A file without its first bytes was being created when the disk was full or the system died.
-        let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
+        let Some((form, mut rest)) = Form::of_file(&bytes) else {
             is_whole = false;
             recovered.beyond.push(number);
             continue;
@@ -90,11 +90,9 @@ pub fn recover(
         let mut last = MAGIC.len()..MAGIC.len();
         while let Some((progress, body, after)) = next_record(rest) {
             let expected = recovered.progress.commits + 1;
-            if progress.commits > expected {
-                break;
-            }
+            let Some(rows) = form.rows(body).filter(|_| progress.commits <= expected) else { break };
             if progress.commits == expected {
-                read_body(body, &mut each);
+                read_body(rows, &mut each);
                 recovered.progress = progress;
             }
             rest = after;
@@ -102,19 +100,19 @@ pub fn recover(
         }
         is_whole = rest.is_empty();
         if last.is_empty() {
-            empty.push(number);
+            empty.push((number, form));
             continue;
         }
-        if let Some((before, record)) = recovered.last.take() {
+        if let Some((before, _, record)) = recovered.last.take() {
             recovered.older.push(before);
             recovered.older_bytes += record.end;
         }
-        recovered.older.append(&mut empty);
-        recovered.last = Some((number, last.start as u64..last.end as u64));
+        recovered.older.extend(empty.drain(..).map(|(number, _)| number));
+        recovered.last = Some((number, form, last.start as u64..last.end as u64));
     }
     let mut empty = empty.into_iter();
     recovered.empty = empty.next();
-    recovered.beyond.extend(empty);
+    recovered.beyond.extend(empty.map(|(number, _)| number));
     Ok(recovered)
 }
 
@@ -126,30 +124,30 @@ impl Journal {
         // be taken for a continuation.
         directory.sync()?;
         let beginning = MAGIC.len() as u64;
-        let empty = recovered.empty.map(|number| (number, beginning..beginning));
+        let empty = recovered.empty.map(|(number, form)| (number, form, beginning..beginning));
         let (mut older, mut older_bytes) = (recovered.older.clone(), recovered.older_bytes);
-        let mut current = None::<(u64, File, u64)>;
-        for (number, last) in recovered.last.iter().cloned().chain(empty) {
-            if let Some((before, _, end)) = current.take() {
+        let mut current = None::<(u64, Form, File, u64)>;
+        for (number, form, last) in recovered.last.iter().cloned().chain(empty) {
+            if let Some((before, _, _, end)) = current.take() {
                 older.push(before);
                 older_bytes += end;
             }
-            current = Some((number, Self::reopen(&directory, number, &last)?, last.end));
+            current = Some((number, form, Self::reopen(&directory, number, &last)?, last.end));
         }
         let (number, file, end) = match current {
-            // A file with a second name was closed for good: an archive has it as it is.
-            Some((number, file, end)) if file.metadata()?.nlink() > 1 => {
+            // A file with a second name was closed for good: an archive has it as it is. And each file has one form.
+            Some((number, form, file, end)) if form == Form::Former || file.metadata()?.nlink() > 1 => {
                 older.push(number);
                 older_bytes += end;
                 (number + 1, make(&directory, number + 1)?, beginning)
             }
-            Some(current) => current,
+            Some((number, _, file, end)) => (number, file, end),
             None => (1, make(&directory, 1)?, beginning),
         };
         // If it cannot be created now, it is created when it is needed.
         let next = make(&directory, number + 1).ok();
-        let (last, record) = (Closed { last: recovered.progress.commits, made_at: None }, Vec::new());
-        Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, record, last, keeping })
+        let (last, bytes) = (Closed { last: recovered.progress.commits, made_at: None }, Vec::new());
+        Ok(Self { directory, older, older_bytes, number, file, next, end, allocated: end, bytes, last, keeping })
     }
 
     /// Opens a file to continue after its last record.
@@ -159,10 +157,11 @@ impl Journal {
         // Bytes that were written before a failed sync may be in memory only, although the kernel counts them as
         // synced: it reports the failure once. These are the last record, or the first bytes of a file, since nothing
         // was written after the failure. They are written again, so that they are synced again.
-        let mut record = vec![0; (last.end - last.start) as usize];
-        file.read_exact_at(&mut record, last.start)?;
-        file.write_all_at(&record, last.start)?;
-        file.write_all_at(MAGIC, 0)?;
+        for range in [0..MAGIC.len() as u64, last.clone()] {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            file.read_exact_at(&mut bytes, range.start)?;
+            file.write_all_at(&bytes, range.start)?;
+        }
         synced(&file, file.sync_all())?;
         Ok(file)
     }
@@ -203,32 +202,20 @@ impl Journal {
     /// Writes a commit, and waits until it is on the disk. Returns how long the disk took for that.
     ///
     /// # Errors
-    /// [`Error::Storage`]: then the state on the disk is unknown.
-    pub fn append<'a>(
-        &mut self,
-        progress: Progress,
-        made_at: Timestamp,
-        writes: impl Iterator<Item = (&'a Vec<u8>, &'a Write)>,
-    ) -> Result<Duration, Error> {
-        let record = &mut self.record;
-        begin_record(record);
-        for (key, write) in writes {
-            add_row(record, key, write.value().map(|value| &**value));
-        }
+    /// [`Fault`]: then the state on the disk is unknown.
+    pub fn append(&mut self, record: &Record) -> Result<Duration, Fault> {
+        record.encode(&mut self.bytes);
+        let bytes = &self.bytes;
         // Half a record on a full disk could not be undone. The transaction ensures that this never happens.
-        if self.end + record.len() as u64 > self.allocated {
-            return Err(Error::Storage(format!(
-                "a commit of {} bytes is more than was set aside for it",
-                record.len()
-            )));
+        if self.end + bytes.len() as u64 > self.allocated {
+            return Err(Fault::Storage(format!("a commit of {} bytes is more than was set aside for it", bytes.len())));
         }
-        end_record(record, progress);
         // A disk that stalls may hold up the write as well as the sync.
         let began = Instant::now();
-        self.file.write_all_at(record, self.end).map_err(failed)?;
+        self.file.write_all_at(bytes, self.end).map_err(failed)?;
         synced(&self.file, self.file.sync_data()).map_err(failed)?;
-        self.end += record.len() as u64;
-        self.last = Closed { last: progress.commits, made_at: self.last.made_at.max(Some(made_at)) };
+        self.end += bytes.len() as u64;
+        self.last = Closed { last: record.progress.commits, made_at: self.last.made_at.max(Some(record.made_at)) };
         Ok(began.elapsed())
     }
 
@@ -322,8 +309,8 @@ fn make(directory: &Directory, number: u64) -> io::Result<File> {
     begun.map(|()| file)
 }
 
-fn failed(error: io::Error) -> Error {
-    Error::Storage(format!("the journal: {error}"))
+fn failed(error: io::Error) -> Fault {
+    Fault::Storage(format!("the journal: {error}"))
 }
 
 #[cfg(test)]

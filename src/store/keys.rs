@@ -71,8 +71,6 @@ pub const USERS: &[u8] = b"u";
 
 /// The setting that holds the time of the newest commit, to within a minute.
 pub const TIME_SETTING: &str = "time";
-/// The setting that holds when a commit without an event was made, for a restore up to a moment. Events have their own time.
-pub const MADE_AT_SETTING: &str = "made_at";
 /// The setting that holds the epochs that no start may draw: those of a course of events from before a restore.
 pub const SPENT_EPOCHS_SETTING: &str = "spent_epochs";
 /// The setting that holds how far sled has come.

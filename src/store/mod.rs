@@ -7,7 +7,7 @@
 //! - Layout: `keys`, `codec` (values), `chunks` (large data), `sizes` (how much one commit may write).
 //! - Safety around sled: `open`, `disk`, `watermarks`, `integrity_scan`, `touched`. Each step names the fault that it
 //!   closes.
-//! - Commits: `committer`, `transaction`, `journal`, `overlay`, `checkpoint`, `progress`.
+//! - Commits: `committer`, `transaction`, `sealed` (what was decided), `tidings`, `record`, `journal`, `overlay`, `checkpoint`, `progress`.
 //! - Backups: `keeping` (files of the journal that are kept for them), `lineage`, `set_names`, `backup`.
 //! - Rows that a transaction writes: `events`, `event_data`, `bound` (to a stream), `answers` (idempotency),
 //!   `lookalikes`, `channel_tokens`, `invites`, `sessions`, `mqtt_sessions`.
@@ -62,12 +62,14 @@ mod record;
 mod replay;
 mod rows;
 mod scan;
+mod sealed;
 mod sessions;
 mod set_names;
 mod sizes;
 mod tail;
 mod tenant_events;
 mod tenants;
+mod tidings;
 mod touched;
 mod transaction;
 mod user_events;
@@ -98,8 +100,10 @@ pub use mqtt_cursors::{Behind, MqttCursor, MqttCursors};
 pub use mqtt_sessions::{LeavingEvent, MAX_QUEUED, MAX_QUEUED_BYTES, MqttNeeds, MqttReplay, Queued};
 pub use names::Names;
 pub use open_error::OpenError;
+pub use progress::Progress;
 pub use readers::Lane;
 pub use replay::{Missing, Replay, Wanted};
+pub use sealed::Record;
 pub use sizes::{MAX_CHANGE_BYTES, NAMES_ROWS_BYTES, of_insert as bytes_of_insert};
 pub use tail::{Excess, Oldest, TailCount};
 pub use tenant_events::TenantEvents;

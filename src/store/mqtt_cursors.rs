@@ -63,7 +63,7 @@ pub struct MqttCursors {
 type OfTenants = HashMap<TenantName, BTreeMap<MqttSessionId, MqttCursor>>;
 
 /// A change that is made when its commit can be read: whoever reads the sessions after that finds what the cursor says of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CursorChange {
     /// The tenant of the session.
     pub tenant: TenantName,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 
+use tokio::sync::watch;
+
 use super::account_cache::AccountCache;
 use super::checkpoint::{Checkpointer, Files};
 use super::committer::{Committer, Parts};
@@ -155,6 +157,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
         tree: tree.clone(),
         overlay: Arc::clone(&overlay),
         head: Arc::new(AtomicU64::new(progress.head.get())),
+        revealed: Arc::new(watch::Sender::new(progress)),
         epochs: Epochs::after(progress.head, Vec::new(), &[]),
         path: Arc::new(path.to_owned()),
         accounts: Arc::new(AccountCache::new()),
@@ -182,7 +185,7 @@ fn open(path: &Path, journal_bytes: u64) -> Result<(Store, Committer), OpenError
     store.metrics.journal_limit_bytes.set(journal_bytes);
     store.metrics.journal_waiting_bytes.set(journal.bytes());
     let parts = Parts { journal, journal_bytes, checkpointer, integrity_scan, commit_watermark, keeping };
-    let committer = Committer::new(store.clone(), progress.commits, parts);
+    let committer = Committer::new(store.clone(), progress, parts);
     Ok((store, committer))
 }
 

@@ -1,13 +1,61 @@
-//! Records: a commit in the journal, or some rows of the base of a backup. A head ([`HEAD_BYTES`]), and then the rows.
+//! The form of records: a commit in the journal, or some rows of the base of a backup. A head ([`HEAD_BYTES`]), and then the body: of a
+//! commit, when it was made and what it does to those who are connected ([`add_head`]); then the rows.
 
 use super::progress::Progress;
 use super::sizes::HEAD_BYTES;
-use crate::domain::Position;
+use crate::domain::{Position, Timestamp};
 
 /// The first bytes of a journal file: its format.
-pub const MAGIC: &[u8; 8] = b"brokerj1";
+pub const MAGIC: &[u8; 8] = b"brokerj2";
+/// The same of Broker 16.0 and before: bodies have rows alone.
+const FORMER_MAGIC: &[u8; 8] = b"brokerj1";
 /// Instead of the length of a value: the key is removed.
 const REMOVED: u32 = u32::MAX;
+
+/// What the bodies of a journal file have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Rows.
+    Former,
+    /// What [`add_head`] adds, and rows.
+    Current,
+}
+
+impl Form {
+    /// The form of a journal file, and its records; `None` if it does not begin as one.
+    pub fn of_file(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (magic, records) = bytes.split_first_chunk()?;
+        match magic {
+            MAGIC => Some((Self::Current, records)),
+            FORMER_MAGIC => Some((Self::Former, records)),
+            _ => None,
+        }
+    }
+
+    /// The rows of a body.
+    pub fn rows(self, body: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::Former => Some(body),
+            Self::Current => read_head(body).map(|(_, rows)| rows),
+        }
+    }
+}
+
+/// What is before the rows of a commit.
+pub struct Head<'a> {
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// What it does to those who are connected (`codec::encode_tidings`).
+    pub tidings: &'a [u8],
+}
+
+/// What is before the rows of a commit, and the rows.
+pub fn read_head(body: &[u8]) -> Option<(Head<'_>, &[u8])> {
+    let (made_at, rest) = body.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (tidings, rows) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((Head { made_at: Timestamp::from_millis(u64::from_le_bytes(*made_at)), tidings }, rows))
+}
 
 /// The first record of some bytes: its progress, its body, and the rest.
 pub fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
@@ -45,6 +93,13 @@ pub fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
 pub fn begin_record(record: &mut Vec<u8>) {
     record.clear();
     record.resize(HEAD_BYTES, 0);
+}
+
+/// Adds what is before the rows of a commit: moment (8 bytes), length of the tidings (4), tidings.
+pub fn add_head(record: &mut Vec<u8>, made_at: Timestamp, tidings: &[u8]) {
+    record.extend_from_slice(&made_at.as_millis().to_le_bytes());
+    record.extend_from_slice(&(tidings.len() as u32).to_le_bytes());
+    record.extend_from_slice(tidings);
 }
 
 /// Adds a row to a record; `None` for a key that is removed.

@@ -3,9 +3,9 @@
 use super::codec::{self, NameRow};
 use super::damage::damaged;
 use super::database::Store;
-use super::event_data::{StoredEvent, event_row};
+use super::event_data::StoredEvent;
 use super::keys;
-use super::rows::Rows;
+use super::rows::{Rows, event_row};
 use crate::domain::{EventKind, Pattern, Position, TenantName, View, disjoint};
 use crate::error::Error;
 

@@ -7,7 +7,7 @@ use super::chunks::CHUNK_BYTES;
 use super::codec::{self, Decoded, EventParts, LatestRow, NameRow, StoredData};
 use super::damage::damaged;
 use super::keys;
-use crate::domain::{Position, Published};
+use crate::domain::{Event, EventName, Payload, Position, Published, Username};
 use crate::error::Error;
 
 /// What an event consists of beside its row's fields.
@@ -79,4 +79,37 @@ pub trait Rows {
         let data = String::from_utf8(data).map_err(|_| damaged(key, "its data is not UTF-8"))?;
         Ok(Some(Content { data: Cow::Owned(data), published: published(&envelope)? }))
     }
+}
+
+/// The position and the parts of an event, from its row.
+pub fn event_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(Position, EventParts<'a>), Error> {
+    let position = keys::position(key).ok_or_else(|| damaged(key, "an event's key is cut short"))?;
+    let parts = codec::event_parts(value).map_err(|why| damaged(key, why))?;
+    // Otherwise a reader that follows the chain would never reach its end.
+    if parts.previous.is_some_and(|previous| previous >= position) {
+        return Err(damaged(key, "the event before it comes after it"));
+    }
+    Ok((position, parts))
+}
+
+/// An event by its key, and how many bytes it has in the database. `None` if there is none, or its content has gone.
+pub fn event_of(rows: &impl Rows, key: &[u8]) -> Result<Option<(Event, usize)>, Error> {
+    let Some(value) = rows.get(key)? else { return Ok(None) };
+    let (position, parts) = event_row(key, &value)?;
+    let Some(Content { data, published }) = rows.content(key, position, &parts)? else { return Ok(None) };
+    let decode = || {
+        Ok(Event {
+            position,
+            tenant: keys::tenant_of_event(key).ok_or("an event's tenant is none")?,
+            name: EventName::parse(parts.name).map_err(|_| "an event's name is not one")?,
+            username: Username::from_stored(parts.username()?).map_err(|_| "an event's username is not one")?,
+            timestamp: parts.timestamp,
+            data: Payload::from_stored(&data),
+            kind: parts.kind,
+            expires_at: parts.expires_at,
+            by_expiry: parts.by_expiry,
+            published,
+        })
+    };
+    decode().map(|event| Some((event, parts.bytes))).map_err(|why| damaged(key, why))
 }

@@ -2,8 +2,9 @@
 //! full disk is found while nothing has happened yet. A change that would need more is refused.
 
 use super::chunks::{CHUNK_BYTES, MAX_CHUNKS, MAX_INLINE_BYTES};
-use super::codec::PUBLISHED_HEAD_BYTES;
-use super::keys::{CHUNK_KEY_BYTES, MADE_AT_SETTING, TIME_SETTING};
+use super::codec::{PUBLISHED_HEAD_BYTES, TIDINGS_BYTES};
+use super::keys::{CHUNK_KEY_BYTES, TIME_SETTING};
+use super::lineage::LINEAGE_SETTING;
 use crate::domain::{MAX_NAME_BYTES, MAX_USER_BYTES};
 
 /// The length of a record's head in the journal: length of the body (4 bytes), CRC-32 of all that follows (4), number
@@ -30,12 +31,24 @@ pub const MAX_CHANGE_BYTES: usize = 8 << 20;
 /// The row with the epoch of a start, which is written with the first event after it.
 const EPOCH_ROW_BYTES: usize = ROW_HEAD_BYTES + 9 + 4;
 
-/// The rows with the time of a commit.
-const TIME_ROWS_BYTES: usize = 2 * (ROW_HEAD_BYTES + 1 + 8) + TIME_SETTING.len() + MADE_AT_SETTING.len();
+/// The row with the time of a commit.
+const TIME_ROW_BYTES: usize = ROW_HEAD_BYTES + 1 + 8 + TIME_SETTING.len();
+
+/// The row with the lineage.
+const LINEAGE_ROW_BYTES: usize = ROW_HEAD_BYTES + 1 + 8 + LINEAGE_SETTING.len();
+
+/// What is before the rows of a commit: its moment, and the lengths of what it says of those who are connected. Names in that count as
+/// what the change has written.
+const COMMIT_HEAD_BYTES: usize = 8 + 4 + TIDINGS_BYTES;
 
 /// The largest record of a commit. The last change joins just before the commit is full.
-pub const MAX_RECORD_BYTES: usize =
-    HEAD_BYTES + MAX_COMMIT_BYTES + MAX_CHANGE_BYTES + EPOCH_ROW_BYTES + TIME_ROWS_BYTES;
+pub const MAX_RECORD_BYTES: usize = HEAD_BYTES
+    + COMMIT_HEAD_BYTES
+    + MAX_COMMIT_BYTES
+    + MAX_CHANGE_BYTES
+    + EPOCH_ROW_BYTES
+    + TIME_ROW_BYTES
+    + LINEAGE_ROW_BYTES;
 
 /// A name in a key or a value, with its length.
 const NAME_BYTES: usize = 2 + MAX_NAME_BYTES;

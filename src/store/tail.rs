@@ -227,7 +227,7 @@ impl Transaction<'_> {
             self.pass(&tenant, old)?;
         }
         self.put(keys::floor(&tenant), codec::encode_position(last).to_vec());
-        self.raise_floor(&tenant, last);
+        self.raised.push((tenant.clone(), last));
         for (key, forgotten) in [(keys::forgotten(&tenant), removal), (keys::forgotten_transients(&tenant), transient)]
         {
             if let Some(forgotten) = forgotten {

@@ -8,6 +8,7 @@ mod published;
 mod reading;
 mod removing;
 mod replay;
+mod sealed;
 mod topic_filters;
 mod transient;
 mod writing;

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::activity::Due;
+use super::codec::NAME_HEAD_BYTES;
 use super::committer::{Committer, Durable};
 use super::lineage::{LINEAGE_SETTING, Lineage};
-use super::mqtt_cursors::CursorChange;
 use super::overlay::Write;
 use super::progress::Progress;
 use super::rows::Rows;
+use super::sealed::Record;
 use super::sizes::{MAX_CHANGE_BYTES, MAX_COMMIT_BYTES, ROW_HEAD_BYTES};
+use super::tidings::Tidings;
 use super::{codec, keys};
 use crate::domain::{
     Account, AuthContext, Event, MAX_USER_BYTES, Position, SessionId, TenantName, Timestamp, User, Username,
@@ -37,10 +38,10 @@ pub struct Transaction<'a> {
     /// answered.
     pub(super) shown: usize,
     pub(super) events: Vec<Event>,
-    /// When one of its rows is due.
-    pub(super) due: Due,
-    /// How far sessions of MQTT have come.
-    pub(super) cursors: Vec<CursorChange>,
+    /// The floors that were raised, the last one of a tenant last.
+    pub(super) raised: Vec<(TenantName, Position)>,
+    /// What is to be done beside that.
+    pub(super) tidings: Tidings,
     notes_time: bool,
     undo: Undo,
 }
@@ -56,7 +57,6 @@ type Before<K, V> = Vec<(K, Option<V>)>;
 struct Undo {
     writes: Before<Vec<u8>, Write>,
     users: Before<Username, ChangedUser>,
-    floors: Before<TenantName, Position>,
     before: Mark,
     /// How much the change has written. A row that is written twice counts twice, since this is an upper bound.
     written: usize,
@@ -67,10 +67,11 @@ struct Undo {
 pub struct Mark {
     writes: usize,
     users: usize,
-    floors: usize,
+    raised: usize,
     head: Position,
     events: usize,
-    cursors: usize,
+    /// Ended, changed, cursors, found again.
+    tidings: [usize; 4],
     bytes: usize,
     written: usize,
 }
@@ -95,13 +96,13 @@ impl Committer {
             events: Vec::new(),
             notes_time: false,
             undo: Undo { before: Mark { head, ..Mark::default() }, ..Undo::default() },
-            due: Due::default(),
-            cursors: Vec::new(),
+            raised: Vec::new(),
+            tidings: Tidings::default(),
         })
     }
 }
 
-impl Transaction<'_> {
+impl<'a> Transaction<'a> {
     /// The moment of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -133,10 +134,9 @@ impl Transaction<'_> {
         if self.undo.written > MAX_CHANGE_BYTES {
             return Err(Error::ChangeTooLarge);
         }
-        let Undo { writes, users, floors, .. } = &mut self.undo;
+        let Undo { writes, users, .. } = &mut self.undo;
         writes.clear();
         users.clear();
-        floors.clear();
         self.undo.written = 0;
         self.undo.before = self.mark();
         Ok(())
@@ -144,14 +144,15 @@ impl Transaction<'_> {
 
     /// How far the change that is being decided has come.
     pub fn mark(&self) -> Mark {
-        let Undo { writes, users, floors, written, .. } = &self.undo;
+        let Undo { writes, users, written, .. } = &self.undo;
+        let Tidings { ended, changed, cursors, found_again } = &self.tidings;
         Mark {
             writes: writes.len(),
             users: users.len(),
-            floors: floors.len(),
+            raised: self.raised.len(),
             head: self.head,
             events: self.events.len(),
-            cursors: self.cursors.len(),
+            tidings: [ended.len(), changed.len(), cursors.len(), found_again.len()],
             bytes: self.bytes,
             written: *written,
         }
@@ -170,12 +171,15 @@ impl Transaction<'_> {
         for (username, before) in self.undo.users.drain(mark.users..).rev() {
             put_back(&mut self.users, username, before);
         }
-        for (tenant, before) in self.undo.floors.drain(mark.floors..).rev() {
-            put_back(&mut self.committer.floors, tenant, before);
-        }
+        self.raised.truncate(mark.raised);
         self.head = mark.head;
         self.events.truncate(mark.events);
-        self.cursors.truncate(mark.cursors);
+        let Tidings { ended, changed, cursors, found_again } = &mut self.tidings;
+        let [ended_before, changed_before, cursors_before, found_before] = mark.tidings;
+        ended.truncate(ended_before);
+        changed.truncate(changed_before);
+        cursors.truncate(cursors_before);
+        found_again.truncate(found_before);
         self.bytes = mark.bytes;
         self.undo.written = mark.written;
     }
@@ -278,54 +282,58 @@ impl Transaction<'_> {
         self.head
     }
 
-    /// Writes everything, and makes it durable with one write and one sync.
+    /// Ends the open streams of a user, once this is durable.
+    pub fn end_streams_of(&mut self, username: &Username) {
+        self.count(NAME_HEAD_BYTES + username.as_str().len());
+        self.tidings.ended.push(username.clone());
+    }
+
+    /// Makes the open streams of a user check their rights again, once this is durable.
+    pub fn change_rights_of(&mut self, username: &Username) {
+        self.count(NAME_HEAD_BYTES + username.as_str().len());
+        self.tidings.changed.push(username.clone());
+    }
+
+    /// Ends the deciding: what was decided is in the record, and nothing has happened yet.
     ///
     /// # Errors
     /// [`Error::ChangeTooLarge`] if the last change was neither kept nor undone, and cannot be kept.
-    /// [`Error::Storage`]: then the state on the disk is unknown, and the server must stop. After a failed sync,
-    /// another sync may succeed although the data is lost.
-    pub fn commit(mut self) -> Result<Durable, Error> {
+    pub fn seal(self) -> Result<Record, Error> {
+        self.end().map(|(_, record)| record)
+    }
+
+    /// Seals what was decided, and makes the commit.
+    ///
+    /// # Errors
+    /// As [`Transaction::seal`] and [`Committer::apply`].
+    pub fn commit(self) -> Result<Durable, Error> {
+        let (committer, record) = self.end()?;
+        Ok(committer.apply(record)?)
+    }
+
+    fn end(mut self) -> Result<(&'a mut Committer, Record), Error> {
         self.keep()?;
-        if !self.events.is_empty() && !self.committer.is_epoch_kept {
-            let (first, epoch) = self.committer.store.epochs.current();
+        if let Some((first, epoch)) = self.committer.store.epochs.drawn()
+            && !self.events.is_empty()
+        {
             self.put(keys::epoch(first), epoch.get().to_be_bytes().to_vec());
         }
         if !self.pending.is_empty() && self.notes_time {
             self.keep_time();
         }
         // In the first commit, so that no archive takes one course of commits for the other, whenever the server is killed.
-        let begins_course = !self.pending.is_empty() && self.committer.store.is_new_course();
-        if begins_course {
+        if !self.pending.is_empty() && self.committer.store.is_new_course() {
             self.put_setting(LINEAGE_SETTING, Lineage::draw().0.to_be_bytes().to_vec());
         }
-        if !self.pending.is_empty() && self.events.is_empty() {
-            self.put(keys::setting(keys::MADE_AT_SETTING), codec::encode_moment(self.now).to_vec());
+        let Self { committer, now, pending, events, head, mut tidings, .. } = self;
+        for names in [&mut tidings.ended, &mut tidings.changed] {
+            names.sort_unstable();
+            names.dedup();
         }
-        let Self { committer, now, pending, events, head, users, due, cursors, .. } = self;
-        let durable = Durable { events, head, store: committer.store.clone() };
-        if pending.is_empty() {
-            return Ok(durable);
-        }
-        // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may
-        // give one twice).
-        let progress = Progress { head, commits: committer.commits + 1 };
-        let synced_in = committer.journal.append(progress, now, pending.iter())?;
-        committer.store.metrics.journal_sync.observe_duration(synced_in);
-        committer.store.metrics.journal_waiting_bytes.set(committer.journal.bytes());
-        committer.store.overlay.apply(pending, progress);
-        // After the changed users can be read, or a busy user would be cached again as before; and before anybody is
-        // told of it.
-        users.keys().for_each(|username| committer.store.accounts.forget(username));
-        committer.store.activity.add(&durable.events);
-        committer.store.activity.add_due(due);
-        committer.store.mqtt_cursors.apply(cursors);
-        committer.commits = progress.commits;
-        if begins_course {
-            committer.store.goes_its_course();
-        }
-        committer.is_epoch_kept |= !durable.events.is_empty();
-        committer.commit_watermark.note(progress.commits);
-        Ok(durable)
+        // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may give one twice).
+        let commits = committer.progress().commits + u64::from(!pending.is_empty());
+        let progress = Progress { head, commits };
+        Ok((committer, Record { progress, made_at: now, writes: pending, tidings, events }))
     }
 
     /// Writes the time of this commit, if the time on disk is more than a minute away from it.
@@ -333,7 +341,6 @@ impl Transaction<'_> {
         let is_near = |kept: Timestamp| kept.max(self.now).since(kept.min(self.now)) < TIME_WITHIN;
         if !self.committer.time_kept.is_some_and(is_near) {
             self.put(keys::setting(keys::TIME_SETTING), codec::encode_moment(self.now).to_vec());
-            self.committer.time_kept = Some(self.now);
         }
     }
 
@@ -359,9 +366,10 @@ impl Transaction<'_> {
         self.undo.writes.push((key, before));
     }
 
-    pub(super) fn raise_floor(&mut self, tenant: &TenantName, floor: Position) {
-        let before = self.committer.floors.insert(tenant.clone(), floor);
-        self.undo.floors.push((tenant.clone(), before));
+    /// Counts what the change adds to the record beside its rows.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.undo.written += bytes;
+        self.bytes += bytes;
     }
 }
 

@@ -49,7 +49,8 @@ impl UserEvents {
         let next = store.step_through_events(&from, &until, |row| {
             let EventRow { key, tenant, position, parts, .. } = row;
             let is_inserted = parts.username == self.username.as_str().as_bytes();
-            let is_in_tail = || Ok(keys::is_kept_event(key) && store.get(&keys::event(&tenant, position))?.is_some());
+            let is_in_tail =
+                || Ok::<_, Error>(keys::is_kept_event(key) && store.get(&keys::event(&tenant, position))?.is_some());
             let is_received = || tenant == self.tenant && inbox_owner(parts.name) == Some(self.username.as_str());
             if position <= self.until
                 && (is_inserted || is_received())

@@ -1,10 +1,7 @@
 //! Changes, and the batch of them that becomes durable together.
 
-use std::collections::BTreeSet;
-
 use super::rules::Rules;
-use crate::domain::Username;
-use crate::error::Error;
+use crate::error::{Error, Fault, Refusal};
 use crate::store::{Durable, Transaction};
 
 /// A change: its data, and the rule that decides it.
@@ -53,20 +50,14 @@ pub trait Reach<C: Change> {
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
     rules: &'a Rules,
-    /// The users whose streams must end, in order. The first ones, up to the count, were named by changes that are
-    /// kept.
-    ended: Vec<Username>,
-    changed: Vec<Username>,
-    kept: (usize, usize),
     pub(super) is_last: bool,
     /// The reason why no decision of this batch can be relied on.
-    failure: Option<Error>,
+    failure: Option<Fault>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(transaction: Transaction<'a>, rules: &'a Rules) -> Self {
-        let (ended, changed) = (Vec::new(), Vec::new());
-        Self { transaction, rules, ended, changed, kept: (0, 0), is_last: false, failure: None }
+        Self { transaction, rules, is_last: false, failure: None }
     }
 
     /// What the configuration says where this is decided.
@@ -74,32 +65,20 @@ impl<'a> Batch<'a> {
         self.rules
     }
 
-    /// Ends the open streams of a user after this batch is durable.
-    pub fn end_streams_of(&mut self, username: &Username) {
-        self.ended.push(username.clone());
-    }
-
-    /// Makes the open streams of a user check their rights again after this batch is durable.
-    pub fn change_rights_of(&mut self, username: &Username) {
-        self.changed.push(username.clone());
-    }
-
     /// Decides a change, which then is kept as a whole, or has left nothing.
-    pub(super) fn decide<C: Change>(&mut self, change: C) -> Result<C::Outcome, Error> {
+    pub(super) fn decide<C: Change>(&mut self, change: C) -> Result<C::Outcome, Undecided> {
         let decided = change.decide(self).and_then(|outcome| self.transaction.keep().map(|()| outcome));
-        match &decided {
-            Ok(_) => self.kept = (self.ended.len(), self.changed.len()),
-            Err(error) => {
-                self.transaction.undo();
-                self.ended.truncate(self.kept.0);
-                self.changed.truncate(self.kept.1);
+        decided.map_err(|error| {
+            self.transaction.undo();
+            match Refusal::of(error) {
+                Ok(refusal) => Undecided::Refused(refusal),
                 // If the database cannot be read, earlier changes may have been decided against a wrong state.
-                if matches!(error, Error::Storage(_) | Error::Internal(_)) {
-                    self.failure = Some(error.clone());
+                Err(fault) => {
+                    self.failure = Some(fault);
+                    Undecided::Failed
                 }
             }
-        }
-        decided
+        })
     }
 
     /// Whether another change may be decided in this batch.
@@ -108,16 +87,23 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes all kept changes durable.
-    pub(super) fn commit(self) -> Result<Committed, Error> {
-        let Self { transaction, ended, changed, failure, .. } = self;
-        match failure {
-            Some(error) => Err(error),
-            None => {
-                let (ended, changed) = (ended.into_iter().collect(), changed.into_iter().collect());
-                transaction.commit().map(|durable| Committed { durable, ended, changed })
-            }
+    pub(super) fn commit(self) -> Result<Durable, Fault> {
+        if let Some(fault) = self.failure {
+            return Err(fault);
         }
+        self.transaction.commit().map_err(|error| match Refusal::of(error) {
+            Ok(_) => Fault::Internal("a change was neither kept nor undone".to_owned()),
+            Err(fault) => fault,
+        })
     }
+}
+
+/// Why a change has left nothing.
+pub enum Undecided {
+    /// It was refused.
+    Refused(Refusal),
+    /// Nothing of its batch can be relied on. The fault is that of the batch.
+    Failed,
 }
 
 impl<'a> std::ops::Deref for Batch<'a> {
@@ -132,14 +118,4 @@ impl std::ops::DerefMut for Batch<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.transaction
     }
-}
-
-/// The changes that became durable together.
-pub struct Committed {
-    /// The events, which nobody sees before they are revealed.
-    pub durable: Durable,
-    /// The users whose open streams must end.
-    pub ended: BTreeSet<Username>,
-    /// The users whose rights have changed.
-    pub changed: BTreeSet<Username>,
 }

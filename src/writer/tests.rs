@@ -20,8 +20,8 @@ fn start(path: &Path) -> Running {
     let (store, committer) = Store::open(path, 64 << 20).unwrap();
     let (publish, published) = std_mpsc::channel();
     let (writer, failure) = Writer::start(committer, Clock::from_local(), Rules::example(), move |committed| {
-        let ended = committed.ended.iter().map(ToString::to_string).collect();
-        let _ = publish.send((ended, committed.durable.reveal().len()));
+        let ended = committed.ended().iter().map(ToString::to_string).collect();
+        let _ = publish.send((ended, committed.reveal().len()));
     })
     .unwrap();
     Running { store, writer, failure, published }
@@ -129,7 +129,7 @@ async fn after_a_failed_reading_nothing_of_the_batch_is_committed_and_the_writer
     let outcomes = together(&running, changes).await;
     assert_eq!(outcomes[..2], [Err(failed()), Err(failed())]);
     assert!(outcomes[2].is_err());
-    assert_eq!(running.failure.reason().await, failed());
+    assert_eq!(running.failure.reason().await, Fault::Storage("unreadable".to_owned()));
     assert_eq!(running.published.iter().count(), 1);
     assert_eq!(running.store.setting("last").unwrap().unwrap(), b"a");
     assert_eq!(running.store.head().get(), 1);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{Durable, Store};
 use crate::writer::Rules;
 
 /// A change, its answer and, of some, a refusal, each as the first release with such a form wrote it: name, kind and bytes. A line is
@@ -90,7 +90,7 @@ fn the_form_of_no_change_and_of_no_answer_is_another_than_it_was() {
 async fn a_change_that_came_as_bytes_is_decided_and_answered_with_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let (store, committer) = Store::open(directory.path(), 64 << 20).unwrap();
-    let publish = |committed: writer::Committed| drop(committed.durable.reveal());
+    let publish = |committed: Durable| drop(committed.reveal());
     let (writer, _failure) = Writer::start(committer, Clock::from_local(), Rules::example(), publish).unwrap();
     let (mut changes, mut answers) = (golden("change"), golden("answer"));
     let change = changes.find(|(name, _)| *name == "lineage_begin").unwrap().1;

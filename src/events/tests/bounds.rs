@@ -220,9 +220,9 @@ fn a_stream_without_a_worker_ends_when_its_rights_change() {
         let House { mut committer, hub, workers, _directory } = house;
         drop(workers);
         rest().await;
-        let durable = committer.begin(Timestamp::from_millis(1)).unwrap().commit().unwrap();
-        let changed = BTreeSet::from([Username::parse("u").unwrap()]);
-        hub.publish(Committed { durable, ended: BTreeSet::new(), changed });
+        let mut transaction = committer.begin(Timestamp::from_millis(1)).unwrap();
+        transaction.change_rights_of(&Username::parse("u").unwrap());
+        hub.publish(transaction.commit().unwrap());
         line.give_room(usize::MAX / 2);
         settle(|| line.is_finished()).await;
         assert!(line.positions().len() < 1999);
@@ -256,7 +256,7 @@ fn is_served_beside_a_busy_tenant(flood: usize) {
             let data = Payload::from_valid_json(&format!("\"{}\"", "x".repeat(300))).unwrap();
             transaction.insert_event(Draft::value(tenant(name), user, event, data)).unwrap();
         }
-        house.hub.publish(committed(transaction.commit().unwrap()));
+        house.hub.publish(transaction.commit().unwrap());
         noted.borrow_mut().clear();
         gate.open();
         settle(|| busy.positions().len() == flood && quiet.positions().len() == 1).await;

@@ -105,7 +105,7 @@ async fn a_guest_inserts_what_is_permitted_until_the_token_ends_and_is_named_by_
     drop(transaction.commit().unwrap().reveal());
     let clock = Clock::from_local();
     let (writer, failure) =
-        Writer::start(committer, clock.clone(), writer::Rules::example(), |committed| drop(committed.durable.reveal()))
+        Writer::start(committer, clock.clone(), writer::Rules::example(), |committed| drop(committed.reveal()))
             .unwrap();
     let permitted = guest(&["a", "@*"], Some(clock.now() + Duration::from_secs(3600)));
     let first = writer.submit(insert(&permitted, "a")).await.unwrap().first;

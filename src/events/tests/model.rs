@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use self::client::{Client, Open};
 use self::steps::step;
 use super::*;
-use crate::store::Transaction;
+use crate::store::{Durable, Transaction};
 
 const TENANTS: [&str; 2] = ["t", "other"];
 /// Names that are always there, and names that come and go.
@@ -31,7 +31,7 @@ struct World {
     /// The transient events of the tenants, with their names, in order.
     transient: [Vec<(String, u64)>; 2],
     /// A commit that is on disk and not revealed.
-    durable: Option<Committed>,
+    durable: Option<Durable>,
     publishing: Option<JoinHandle<()>>,
 }
 
@@ -103,7 +103,7 @@ impl World {
         }
         let mut transaction = self.house.committer.begin(Timestamp::from_millis(1)).unwrap();
         change(&mut Writing { transaction: &mut transaction, truth: &mut self.truth, transient: &mut self.transient });
-        self.durable = Some(committed(transaction.commit().unwrap()));
+        self.durable = Some(transaction.commit().unwrap());
         true
     }
 
@@ -132,7 +132,7 @@ impl World {
             return;
         }
         self.clients[number].stream.iter_mut().for_each(|stream| stream.switched = true);
-        self.durable.iter_mut().for_each(|durable| durable.changed.extend([user.username.clone()]));
+        self.durable.iter_mut().for_each(|durable| durable.tidings_mut().changed.push(user.username.clone()));
         self.users[number] = user;
     }
 
@@ -185,7 +185,7 @@ impl World {
         let subscriptions = house.workers[worker].worker.subscriptions(&account.tenant);
         let new_at = (start.first == First::Snapshot).then(|| subscriptions.position().get());
         // A change of rights that is on disk counts for it once it is published.
-        let switched = self.durable.as_ref().is_some_and(|durable| durable.changed.contains(&client.username))
+        let switched = self.durable.as_ref().is_some_and(|durable| durable.changed().contains(&client.username))
             || self.publishing.is_some();
         let covered_from = client.last.filter(|_| start.reset.is_none()).or(new_at);
         client.stream = Some(Open::new(line, id, new_at, covered_from, switched));

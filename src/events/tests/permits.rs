@@ -45,7 +45,7 @@ fn insert_in_quiet(house: &mut House) {
     transaction
         .insert_event(Draft::value(tenant("quiet"), user, event, Payload::from_valid_json("1").unwrap()))
         .unwrap();
-    house.hub.publish(committed(transaction.commit().unwrap()));
+    house.hub.publish(transaction.commit().unwrap());
 }
 
 fn to_quiet(house: &House, request: &mut SubscribeRequest) {

@@ -82,7 +82,7 @@ fn streams_are_told_what_was_published_and_when_it_expires_live_and_after_it() {
             insert("a", None, EventKind::Removal, true),
             insert("a", Some(b"text"), EventKind::Value, false),
         ];
-        let committed = committed(transaction.commit().unwrap());
+        let committed = transaction.commit().unwrap();
         house.hub.publish(committed);
         let expected =
             events.iter().map(|event| line(&EventParts::of(event, house.hub.store().event_id(event.position))));
@@ -114,8 +114,8 @@ fn writing(user: &User) -> (tempfile::TempDir, Writer, mpsc::Receiver<Event>) {
     transaction.put_user(user);
     drop(transaction.commit().unwrap().reveal());
     let (publish, published) = mpsc::channel();
-    let publish = move |committed: Committed| {
-        committed.durable.reveal().into_iter().for_each(|event| publish.send(event).unwrap());
+    let publish = move |committed: Durable| {
+        committed.reveal().into_iter().for_each(|event| publish.send(event).unwrap());
     };
     let (rules, allowed) = (writer::Rules::example(), writer::Rules::permissive());
     rules.set(writer::Rules { limits: Limits { max_names: 1, ..allowed.limits.clone() }, ..allowed });

@@ -123,7 +123,7 @@ fn one_that_has_expired_comes_to_nobody_also_while_it_is_in_memory() {
             let draft = Draft::transient(tenant("t"), user, name, Payload::null());
             transaction.insert_event(Draft { expires_at, ..draft }).unwrap();
         }
-        let committed = committed(transaction.commit().unwrap());
+        let committed = transaction.commit().unwrap();
         house.hub.publish(committed);
         let resumed = house.open(1, "u", "*", 1, usize::MAX);
         settle(|| live.positions() == [1, 3] && resumed.positions() == [3]).await;

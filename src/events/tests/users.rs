@@ -95,7 +95,7 @@ fn a_stream_that_was_opened_since_its_users_others_ended_goes_by_its_own_count_o
         let mut house = House::new();
         let mut transaction = house.committer.begin(Timestamp::from_millis(1)).unwrap();
         transaction.put_user(&user("u", &[]));
-        house.hub.publish(committed(transaction.commit().unwrap()));
+        house.hub.publish(transaction.commit().unwrap());
         let ended = house.open(0, "u", "*", 0, usize::MAX);
         rest().await;
         let (u, worker) = (Username::parse("u").unwrap(), Rc::clone(&house.workers[0].worker));

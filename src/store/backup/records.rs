@@ -5,16 +5,28 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::BackupProblem;
-use crate::domain::{Position, Timestamp};
+use crate::domain::Timestamp;
 use crate::store::progress::Progress;
+use crate::store::record;
 use crate::store::sizes::{HEAD_BYTES, MAX_RECORD_BYTES};
-use crate::store::{codec, keys, record};
 
 /// The records of a file, in order. Every byte of it must belong to one.
 pub struct Records {
     path: PathBuf,
     file: BufReader<File>,
     bytes: Vec<u8>,
+    /// Whether it is a file of the journal.
+    has_heads: bool,
+}
+
+/// A record of a file.
+pub struct Entry<'a> {
+    /// How far the database had come with it.
+    pub progress: Progress,
+    /// When the commit was made; of a part of a base, nothing says so.
+    pub made_at: Option<Timestamp>,
+    /// Its rows, for `record::read_body`.
+    pub rows: &'a [u8],
 }
 
 impl Records {
@@ -26,11 +38,11 @@ impl Records {
         if begins != *magic {
             return Err(BackupProblem::damaged(path, "it begins with other bytes"));
         }
-        Ok(Self { path: path.to_owned(), file, bytes: Vec::new() })
+        Ok(Self { path: path.to_owned(), file, bytes: Vec::new(), has_heads: magic == record::MAGIC })
     }
 
-    /// The next record: how far it goes, and its body.
-    pub fn next(&mut self) -> Result<Option<(Progress, &[u8])>, BackupProblem> {
+    /// The next record.
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, BackupProblem> {
         let failed = BackupProblem::of_file(&self.path);
         self.bytes.clear();
         (&mut self.file).take(HEAD_BYTES as u64).read_to_end(&mut self.bytes).map_err(&failed)?;
@@ -43,12 +55,17 @@ impl Records {
             return Err(BackupProblem::damaged(&self.path, "a record is longer than any"));
         }
         (&mut self.file).take(length.into()).read_to_end(&mut self.bytes).map_err(&failed)?;
-        match record::next_record(&self.bytes) {
-            Some((progress, body, [])) => Ok(Some((progress, body))),
-            _ => {
-                Err(BackupProblem::damaged(&self.path, "a record differs from what was written, or its end is missing"))
-            }
-        }
+        let entry = record::next_record(&self.bytes).and_then(|(progress, body, rest)| {
+            let (made_at, rows) = if self.has_heads {
+                record::read_head(body).map(|(head, rows)| (Some(head.made_at), rows))?
+            } else {
+                (None, body)
+            };
+            rest.is_empty().then_some(Entry { progress, made_at, rows })
+        });
+        let damaged =
+            || BackupProblem::damaged(&self.path, "a record differs from what was written, or its end is missing");
+        entry.map(Some).ok_or_else(damaged)
     }
 }
 
@@ -56,7 +73,7 @@ impl Records {
 pub fn range_of(path: &Path) -> Result<Option<(u64, Progress)>, BackupProblem> {
     let mut records = Records::open(path, record::MAGIC)?;
     let mut range: Option<(u64, Progress)> = None;
-    while let Some((progress, _)) = records.next()? {
+    while let Some(Entry { progress, .. }) = records.next()? {
         match &mut range {
             None => range = Some((progress.commits, progress)),
             Some((_, last)) if progress.commits == last.commits + 1 => *last = progress,
@@ -64,16 +81,4 @@ pub fn range_of(path: &Path) -> Result<Option<(u64, Progress)>, BackupProblem> {
         }
     }
     Ok(range)
-}
-
-/// When a commit was made, as its new events tell, or itself if it has none.
-pub fn made_at(body: &[u8], before: Position) -> Option<Timestamp> {
-    let (mut made_at, setting) = (None, keys::setting(keys::MADE_AT_SETTING));
-    record::read_body(body, &mut |key, value| {
-        let is_new = key.starts_with(b"e") && keys::position(key).is_some_and(|position| position > before);
-        let tells = is_new || key == setting;
-        let moment = value.filter(|_| tells).and_then(|value| codec::decode_moment(value.get(..8)?).ok());
-        made_at = made_at.max(moment);
-    });
-    made_at
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::records::{Records, made_at};
+use super::records::{Entry, Records};
 use super::set::{BackupSet, Until};
 use super::target::sync_parent;
 use super::{BackupProblem, Manifest, base};
@@ -127,8 +127,8 @@ fn fill(set: &BackupSet, path: &Path, until: Until, now: Timestamp) -> Result<Re
         let (parts, files) = set.files();
         for part in &parts {
             let mut records = Records::open(part, base::MAGIC)?;
-            while let Some((_, body)) = records.next()? {
-                sled.add_rows(body, &mut known)?;
+            while let Some(Entry { rows, .. }) = records.next()? {
+                sled.add_rows(rows, &mut known)?;
             }
         }
         let replayed = sled.replay(&set.manifest, &files, until, &mut known)?;
@@ -179,8 +179,8 @@ struct Filling {
 }
 
 impl Filling {
-    fn add_rows(&mut self, body: &[u8], known: &mut Vec<u32>) -> Result<(), BackupProblem> {
-        record::read_body(body, &mut |key, value| {
+    fn add_rows(&mut self, rows: &[u8], known: &mut Vec<u32>) -> Result<(), BackupProblem> {
+        record::read_body(rows, &mut |key, value| {
             self.bytes += key.len() + value.map_or(0, <[u8]>::len);
             match value {
                 Some(value) => self.batch.insert(key, value),
@@ -217,7 +217,7 @@ impl Filling {
         let (mut is_beyond, mut last_made_at) = (false, None);
         for file in files {
             let mut records = Records::open(file, record::MAGIC)?;
-            while let Some((progress, body)) = records.next()? {
+            while let Some(Entry { progress, made_at, rows }) = records.next()? {
                 if progress.commits <= read {
                     continue;
                 }
@@ -225,7 +225,6 @@ impl Filling {
                     return Err(BackupProblem::damaged(file, &format!("the commits after {read} are missing")));
                 }
                 read = progress.commits;
-                let made_at = made_at(body, reached.head);
                 is_beyond |= match until {
                     Until::Newest => false,
                     // The commit that has the event is the last one, and those after it that have none.
@@ -235,11 +234,11 @@ impl Filling {
                     Until::Time(time) => made_at.is_some_and(|at| at > time),
                 };
                 if is_beyond {
-                    record::read_body(body, &mut |key, value| note_epoch(key, value, known));
+                    record::read_body(rows, &mut |key, value| note_epoch(key, value, known));
                 } else {
-                    self.add_rows(body, known)?;
+                    self.add_rows(rows, known)?;
                     reached = progress;
-                    last_made_at = made_at.or(last_made_at);
+                    last_made_at = made_at;
                 }
             }
         }

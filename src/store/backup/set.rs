@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::records::Records;
+use super::records::{Entry, Records};
 use super::target::listed;
 use super::{BackupProblem, Manifest, base};
 use crate::domain::{Epoch, EventId, Position, Timestamp};
@@ -166,8 +166,8 @@ impl BackupSet {
             parts.iter().map(|part| (part, base::MAGIC)).chain(journal.iter().map(|file| (file, record::MAGIC)));
         for (file, magic) in files {
             let mut records = Records::open(file, magic)?;
-            while let Some((_, body)) = records.next()? {
-                record::read_body(body, &mut |key, value| {
+            while let Some(Entry { rows, .. }) = records.next()? {
+                record::read_body(rows, &mut |key, value| {
                     let first =
                         keys::of_epoch(key).filter(|first| key.starts_with(keys::EPOCHS) && *first <= id.position);
                     let epoch = value.and_then(|value| value.try_into().ok()).map(u32::from_be_bytes);

@@ -5,8 +5,9 @@ use crate::domain::Position;
 use crate::error::Error;
 use crate::store::chain::Link;
 use crate::store::database::Store;
-use crate::store::event_data::{StoredEvent, event_row};
+use crate::store::event_data::StoredEvent;
 use crate::store::keys;
+use crate::store::rows::event_row;
 
 /// How many newer events of a name are followed to find one before an event of another name.
 const MAX_WALKED: usize = 64;

@@ -5,8 +5,9 @@ use crate::domain::Position;
 use crate::error::Error;
 use crate::store::codec::StoredData;
 use crate::store::database::Store;
-use crate::store::event_data::{StoredEvent, event_row};
+use crate::store::event_data::StoredEvent;
 use crate::store::keys;
+use crate::store::rows::event_row;
 
 /// Reads events until the budget is spent. Returns the position to continue from, if there may be more.
 pub fn read(

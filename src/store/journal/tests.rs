@@ -1,11 +1,15 @@
 //! Guards the journal: what was committed is found again wherever its files end, and room is set aside for it.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::domain::Position;
+use crate::domain::{Position, Timestamp};
+use crate::store::overlay::Write;
+use crate::store::record;
 use crate::store::sizes::HEAD_BYTES;
+use crate::store::tidings::Tidings;
 
 type Rows = Vec<(String, Option<String>)>;
 
@@ -19,9 +23,12 @@ fn commit(journal: &mut Journal, number: u64) {
         (format!("key{number}").into_bytes(), Write::Put(format!("value{number}").as_bytes().into())),
         (b"gone".to_vec(), Write::Remove),
     ];
-    journal
-        .append(progress(number), Timestamp::from_secs(number), writes.iter().map(|(key, write)| (key, write)))
-        .unwrap();
+    journal.append(&record(number, writes.into())).unwrap();
+}
+
+fn record(number: u64, writes: HashMap<Vec<u8>, Write>) -> Record {
+    let (made_at, tidings) = (Timestamp::from_secs(number), Tidings::default());
+    Record { progress: progress(number), made_at, writes, tidings, events: Vec::new() }
 }
 
 fn recovered(directory: &Path, checkpoint: u64) -> (Recovered, Rows) {
@@ -57,8 +64,10 @@ fn filled() -> tempfile::TempDir {
 fn every_commit_after_the_checkpoint_is_found_again_in_order() {
     let directory = filled();
     for checkpoint in 0..=5 {
-        let (found, rows) = recovered(directory.path(), checkpoint);
+        let (found, mut rows) = recovered(directory.path(), checkpoint);
         assert_eq!((found.progress.commits, found.progress.head.get()), (5, 50));
+        // The rows of one commit are in no order.
+        rows.as_chunks_mut::<2>().0.iter_mut().for_each(|of_commit| of_commit.sort_by_key(|(key, _)| key == "gone"));
         let expected: Rows = (checkpoint + 1..=5)
             .flat_map(|number| [(format!("key{number}"), Some(format!("value{number}"))), ("gone".to_owned(), None)])
             .collect();
@@ -99,10 +108,7 @@ fn a_record_for_which_no_room_was_set_aside_is_not_begun() {
     let current = path_of(directory.path(), journal.number);
     let before = std::fs::read(&current).unwrap();
     let large = Write::Put(vec![7; ROOM_BYTES as usize].into());
-    assert!(matches!(
-        journal.append(progress(6), Timestamp::from_secs(6), [(&b"key".to_vec(), &large)].into_iter()),
-        Err(Error::Storage(_))
-    ));
+    assert!(matches!(journal.append(&record(6, HashMap::from([(b"key".to_vec(), large)]))), Err(Fault::Storage(_))));
     assert_eq!(std::fs::read(current).unwrap(), before);
 }
 
@@ -148,14 +154,20 @@ fn a_file_created_ahead_hides_neither_the_last_record_nor_later_ones() {
     // After a kill the third file exists, and the last record is in the second. That record is written and synced
     // again.
     let (found, _) = recovered(directory.path(), 0);
-    let (last, range) = found.last.clone().unwrap();
-    assert_eq!((last, &found.older[..], found.empty, &found.beyond[..]), (2, &[1][..], Some(3), &[][..]));
+    let (last, _, range) = found.last.clone().unwrap();
+    assert_eq!(
+        (last, &found.older[..], found.empty, &found.beyond[..]),
+        (2, &[1][..], Some((3, Form::Current)), &[][..])
+    );
     assert!(range.start > MAGIC.len() as u64);
     let mut journal = opened(directory.path(), &found);
     assert_eq!(journal.rotate(), Ok(vec![1, 2, 3]));
     // A file that was begun and not written to, with others ahead.
     let (found, _) = recovered(directory.path(), 0);
-    assert_eq!((found.last.as_ref().unwrap().0, found.empty, &found.beyond[..]), (2, Some(3), &[4, 5][..]));
+    assert_eq!(
+        (found.last.as_ref().unwrap().0, found.empty, &found.beyond[..]),
+        (2, Some((3, Form::Current)), &[4, 5][..])
+    );
     let mut journal = opened(directory.path(), &found);
     commit(&mut journal, 6);
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 6);
@@ -207,7 +219,7 @@ fn a_journal_without_a_record_goes_on_in_its_first_file() {
     let mut journal = opened(directory.path(), &recovered(directory.path(), 0).0);
     assert_eq!(journal.rotate(), Ok(vec![1]));
     let (found, _) = recovered(directory.path(), 0);
-    assert_eq!((found.last.clone(), found.empty, &found.beyond[..]), (None, Some(1), &[2, 3][..]));
+    assert_eq!((found.last.clone(), found.empty, &found.beyond[..]), (None, Some((1, Form::Current)), &[2, 3][..]));
     let mut journal = opened(directory.path(), &found);
     commit(&mut journal, 1);
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 1);
@@ -229,4 +241,38 @@ fn a_changed_bit_anywhere_ends_the_journal_before_it() {
         std::fs::write(path_of(whole.path(), file), &bytes).unwrap();
     }
     assert_eq!(recovered(whole.path(), 0).0.progress.commits, 5);
+}
+
+#[test]
+fn a_journal_of_an_earlier_broker_is_read_and_goes_on_in_a_file_of_the_present_form() {
+    let directory = tempfile::tempdir().unwrap();
+    let former = |number: u64, commits: &[u64]| {
+        let mut bytes = b"brokerj1".to_vec();
+        for commit in commits {
+            let mut record = Vec::new();
+            record::begin_record(&mut record);
+            record::add_row(&mut record, format!("key{commit}").as_bytes(), Some(b"value"));
+            record::end_record(&mut record, progress(*commit));
+            bytes.extend(record);
+        }
+        fs::write(path_of(directory.path(), number), bytes).unwrap();
+    };
+    former(1, &[1, 2]);
+    former(2, &[3]);
+    // The one that was created ahead.
+    former(3, &[]);
+    let (found, rows) = recovered(directory.path(), 0);
+    assert_eq!((found.progress.commits, rows.len()), (3, 3));
+    let mut journal = opened(directory.path(), &found);
+    commit(&mut journal, 4);
+    drop(journal);
+    for (number, magic) in [(1, b"brokerj1"), (2, b"brokerj1"), (3, b"brokerj1"), (4, MAGIC)] {
+        assert!(fs::read(path_of(directory.path(), number)).unwrap().starts_with(magic), "{number}");
+    }
+    let (found, rows) = recovered(directory.path(), 0);
+    assert_eq!((found.progress.commits, rows.len()), (4, 5));
+    let mut journal = opened(directory.path(), &found);
+    commit(&mut journal, 5);
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 5);
+    assert_eq!(journal.rotate(), Ok(vec![1, 2, 3, 4, 5]));
 }

@@ -9,7 +9,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::store::chunks::CHUNK_BYTES;
-use crate::store::codec::{self, MqttSessionRow};
+use crate::store::codec::{self, CURSOR_BYTES, MqttSessionRow};
 use crate::store::keys::{self, MqttPart};
 use crate::store::mqtt_cursors::{CursorChange, CursorState};
 use crate::store::rows::Rows;
@@ -42,16 +42,6 @@ impl Transaction<'_> {
     /// As [`Transaction::mqtt_session_of`].
     pub fn mqtt_head_if_whole(&self, id: MqttSessionId) -> Result<Option<MqttSessionHead>, Error> {
         Ok(self.committer.store.unless_damaged(self.mqtt_head(id))?.flatten())
-    }
-
-    /// Whether the connection of a session was lost with the server, and the session has not gone on since.
-    pub fn is_mqtt_session_lost(&self, id: MqttSessionId) -> bool {
-        self.committer.store.mqtt_cursors.is_lost(id)
-    }
-
-    /// Notes that a session goes on whose connection was lost with the server.
-    pub fn find_mqtt_session_again(&self, id: MqttSessionId) {
-        self.committer.store.mqtt_cursors.find_again(id);
     }
 
     /// The will of a session, with every change that was decided before. One that cannot be read is not there.
@@ -115,7 +105,8 @@ impl Transaction<'_> {
     }
 
     fn note_cursor(&mut self, tenant: &TenantName, id: MqttSessionId, now: CursorState) {
-        self.cursors.push(CursorChange { tenant: tenant.clone(), id, now });
+        self.count(CURSOR_BYTES + tenant.as_str().len());
+        self.tidings.cursors.push(CursorChange { tenant: tenant.clone(), id, now });
     }
 
     fn put_due(&mut self, id: MqttSessionId, row: MqttSessionRow) {

@@ -2,6 +2,7 @@
 
 use crate::domain::{MqttSessionId, TenantName, Timestamp};
 use crate::error::Error;
+use crate::store::codec::FOUND_BYTES;
 use crate::store::damage::damaged;
 use crate::store::database::Store;
 use crate::store::keys::{self, MqttPart};
@@ -28,6 +29,20 @@ impl Store {
 }
 
 impl Transaction<'_> {
+    /// Whether the connection of a session was lost with the server, and the session has not gone on since.
+    pub fn is_mqtt_session_lost(&self, id: MqttSessionId) -> bool {
+        self.committer.store.mqtt_cursors.is_lost(id) && !self.tidings.found_again.contains(&id)
+    }
+
+    /// Notes that a session goes on whose connection was lost with the server, or that it is ended.
+    pub fn find_mqtt_session_again(&mut self, id: MqttSessionId) {
+        // Most are not lost, and need no word of it.
+        if self.is_mqtt_session_lost(id) {
+            self.count(FOUND_BYTES);
+            self.tidings.found_again.push(id);
+        }
+    }
+
     /// The moment in the key of a row that is due, and the session.
     ///
     /// # Errors

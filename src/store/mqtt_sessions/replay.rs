@@ -3,9 +3,9 @@
 use crate::domain::{MqttSessionId, Position, TenantName};
 use crate::error::Error;
 use crate::store::database::Store;
-use crate::store::event_data::{StoredEvent, event_row};
+use crate::store::event_data::StoredEvent;
 use crate::store::keys;
-use crate::store::rows::Rows;
+use crate::store::rows::{Rows, event_row};
 
 /// How many events one step reads at most, wanted or not.
 const EVENTS_A_STEP: usize = 1024;

@@ -85,11 +85,11 @@ fn beside_commits<T: Send>(
             let _ends = Ends(&is_done);
             work(&woken)
         });
-        let mut number = committer.commits;
+        let mut number = committer.progress.commits;
         while !is_done.load(Ordering::Acquire) {
             number += 1;
             commit(committer, number);
-            states.insert(committer.commits, (store.head(), rows(store)));
+            states.insert(committer.progress.commits, (store.head(), rows(store)));
         }
         (work.join().unwrap(), states)
     })

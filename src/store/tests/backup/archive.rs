@@ -22,7 +22,7 @@ fn an_archive_restores_each_commit_since_its_first_set_over_restarts_and_sets() 
         if round == 1 {
             // What comes after the last look at the journal is archived after the restart.
             commit(&mut committer, 1_000_000);
-            states.insert(committer.commits, (store.head(), rows(&store)));
+            states.insert(committer.progress.commits, (store.head(), rows(&store)));
         }
     }
     let set = BackupSet::find(&root, Until::Newest).unwrap();
