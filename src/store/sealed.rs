@@ -89,7 +89,7 @@ impl Record {
         Ok(decoded)
     }
 
-    /// Reads what [`Record::encode`] wrote. `before` is how far the database has come without it.
+    /// Reads what `Record::encode` wrote. `before` is how far the database has come without it.
     ///
     /// # Errors
     /// [`Fault`] if it is not that, or does not extend what is there.

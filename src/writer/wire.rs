@@ -24,7 +24,7 @@ pub enum Anywhere {}
 #[derive(Debug)]
 pub enum Here {}
 
-/// A change that has a form. [`forms!`] gives it one.
+/// A change that has a form. `forms!` gives it one.
 pub trait Named: Change + Serialize + DeserializeOwned {
     /// The name of the change in its form. It never becomes that of another change.
     const NAME: &'static str;
@@ -157,7 +157,7 @@ pub fn encode_answer<T: Serialize>(answer: &Result<T, Error>) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// What [`encode_answer`] wrote.
+/// What `encode_answer` wrote.
 ///
 /// # Errors
 /// [`Error::Internal`] if it cannot be read.
