@@ -135,13 +135,17 @@ impl Committer {
         // So that every test is one of what a copy of the database would make of the same bytes.
         #[cfg(debug_assertions)]
         let record = record.through_its_bytes(self.progress)?;
+        if !record.extends(self.progress) {
+            let (commits, height) = (self.progress.commits, record.progress.commits);
+            return Err(Fault::Internal(format!("commit {height} is to be made after commit {commits}")));
+        }
         if !record.is_empty() {
             let learned = record.learned().map_err(|why| Fault::Storage(format!("a commit: {why}")))?;
             let synced_in = self.journal.append(&record)?;
             self.store.metrics.journal_sync.observe_duration(synced_in);
             self.store.metrics.journal_waiting_bytes.set(self.journal.bytes());
             self.store.overlay.apply(record.writes, record.progress);
-            self.learn(learned);
+            self.learn(learned, !record.events.is_empty());
         }
         let Record { progress, mut tidings, events, .. } = record;
         self.store.activity.add(&events);
@@ -155,15 +159,17 @@ impl Committer {
     }
 
     /// Brings what is in memory up to date with a commit that can be read.
-    fn learn(&mut self, learned: Learned) {
+    fn learn(&mut self, learned: Learned, has_events: bool) {
         let Learned { users, due, epoch, floors, time, begins_course } = learned;
         // After the changed users can be read, or a busy user would be cached again as before; and before anybody is told of it.
         users.iter().for_each(|username| self.store.accounts.forget(username));
         for (tenant, floor) in floors {
             remember(&mut self.floors, &tenant, floor);
         }
-        if let Some((first, epoch)) = epoch {
-            self.store.epochs.keep(first, epoch);
+        match epoch {
+            Some((first, epoch)) => self.store.epochs.keep(first, epoch),
+            None if has_events => self.store.epochs.go_on(),
+            None => {}
         }
         self.time_kept = time.or(self.time_kept);
         if begins_course {

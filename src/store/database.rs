@@ -115,7 +115,7 @@ impl Store {
         *self.revealed.borrow()
     }
 
-    /// Waits until readers see the commit of this height, and with it every earlier one.
+    /// Waits until readers see the commit of this height, and with it every earlier one. That may never be, so whoever waits sets an end.
     pub async fn reaches(&self, height: u64) {
         self.wait_for(|seen| seen.commits >= height).await;
     }

@@ -60,6 +60,14 @@ impl Epochs {
         self.0.store(Arc::new(Known { kept, drawn: None }));
     }
 
+    /// Notes that the epoch on disk goes on: events of it came after that which was drawn would have begun.
+    pub fn go_on(&self) {
+        let known = self.0.load();
+        if known.drawn.is_some() {
+            self.0.store(Arc::new(Known { kept: Arc::clone(&known.kept), drawn: None }));
+        }
+    }
+
     /// The epoch in which a position was given out.
     pub fn of(&self, position: Position) -> Epoch {
         let known = self.0.load();

@@ -82,6 +82,10 @@ pub fn recover(
     for number in numbers(directory)? {
         let bytes = if is_whole { fs::read(path_of(directory, number))? } else { Vec::new() };
         // A file without its first bytes was being created when the disk was full or the system died.
+        if Form::is_unknown(&bytes) {
+            let why = format!("{} is of a newer Broker: use that one", path_of(directory, number).display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         let Some((form, mut rest)) = Form::of_file(&bytes) else {
             is_whole = false;
             recovered.beyond.push(number);

@@ -32,6 +32,11 @@ impl Form {
         }
     }
 
+    /// Whether a file begins as one of a form that this program does not know. One that was cut off does not.
+    pub fn is_unknown(bytes: &[u8]) -> bool {
+        bytes.len() >= MAGIC.len() && bytes.starts_with(&MAGIC[..7]) && Self::of_file(bytes).is_none()
+    }
+
     /// The rows of a body.
     pub fn rows(self, body: &[u8]) -> Option<&[u8]> {
         match self {
@@ -71,8 +76,8 @@ pub fn next_record(bytes: &[u8]) -> Option<(Progress, &[u8], &[u8])> {
     Some((Progress { head, commits: u64::from_le_bytes(*commits) }, body, after))
 }
 
-/// Gives the rows of a record's body to `each`; `None` for a key that is removed.
-pub fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
+/// Gives the rows of a record's body to `each`; `None` for a key that is removed. Returns whether these were all of its bytes.
+pub fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) -> bool {
     let mut next = || -> Option<()> {
         let (key_length, rest) = body.split_first_chunk::<2>()?;
         let (value_length, rest) = rest.split_first_chunk::<4>()?;
@@ -87,6 +92,7 @@ pub fn read_body(mut body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>)) {
         Some(())
     };
     while next().is_some() {}
+    body.is_empty()
 }
 
 /// Begins a record.

@@ -1,5 +1,5 @@
 //! A commit that is decided and not made yet: a [`Record`]. What was decided is in it, not the wish, so whoever has it needs no rule to
-//! make it: the journal has the same bytes, and so has each copy of the database.
+//! make it. The journal has the same, and each copy of the database is made of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,9 +50,17 @@ pub(super) struct Learned {
 }
 
 impl Record {
-    /// Whether it changes nothing in the database.
+    /// Whether nothing was decided. Then it has the height of the commit before.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.writes.is_empty() && self.tidings == Tidings::default()
+    }
+
+    /// Whether it comes next after what is there.
+    pub(super) fn extends(&self, before: Progress) -> bool {
+        match self.is_empty() {
+            true => self.progress == before,
+            false => self.progress.commits == before.commits + 1 && self.progress.head >= before.head,
+        }
     }
 
     /// How many events there are.
@@ -75,12 +83,17 @@ impl Record {
     /// The same record, from its bytes.
     #[cfg(debug_assertions)]
     pub(super) fn through_its_bytes(self, before: Progress) -> Result<Self, Fault> {
-        if self.is_empty() {
+        if self.is_empty() || !self.extends(before) {
             return Ok(self);
         }
         let mut bytes = Vec::new();
         self.encode(&mut bytes);
         let decoded = Self::decode(&bytes, before)?;
+        let is_same = |(key, write): (&Vec<u8>, &Write)| {
+            decoded.writes.get(key).is_some_and(|decoded| decoded.value() == write.value())
+        };
+        let are_all = decoded.writes.len() == self.writes.len() && self.writes.iter().all(is_same);
+        assert!(are_all, "a record has other rows in its bytes");
         assert_eq!(
             (&decoded.events, &decoded.tidings),
             (&self.events, &self.tidings),
@@ -108,7 +121,7 @@ impl Record {
         };
         let mut writes = HashMap::new();
         let mut is_whole = true;
-        record::read_body(rows, &mut |key, value| {
+        let is_read = record::read_body(rows, &mut |key, value| {
             let write = match value {
                 Some(value) if is_new(key, before.head) => Write::PutNew(value.into()),
                 Some(value) => Write::Put(value.into()),
@@ -116,8 +129,8 @@ impl Record {
             };
             is_whole &= writes.insert(key.to_vec(), write).is_none();
         });
-        if !is_whole {
-            return Err(damaged("a key is in it twice"));
+        if !is_whole || !is_read {
+            return Err(damaged("a key is in it twice, or a row is cut short"));
         }
         let (made_at, events) = (head.made_at, Vec::new());
         let mut decoded = Self { progress, made_at, writes, tidings, events };

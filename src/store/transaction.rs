@@ -331,7 +331,8 @@ impl<'a> Transaction<'a> {
             names.dedup();
         }
         // The head is in the same record as the events, so that no position is given twice (sled's `generate_id` may give one twice).
-        let commits = committer.progress().commits + u64::from(!pending.is_empty());
+        let is_empty = pending.is_empty() && tidings == Tidings::default();
+        let commits = committer.progress().commits + u64::from(!is_empty);
         let progress = Progress { head, commits };
         Ok((committer, Record { progress, made_at: now, writes: pending, tidings, events }))
     }

@@ -46,7 +46,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ureq", &["cli"]),
     ("tar", &["store", "cli"]),
     ("toml", &["config"]),
-    ("arc_swap", &["config", "identity"]),
+    ("arc_swap", &["config", "identity", "store"]),
     ("argon2", &["identity"]),
     ("bcrypt", &["identity"]),
     ("scrypt", &["identity"]),

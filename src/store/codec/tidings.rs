@@ -18,6 +18,8 @@ const FORGOTTEN: u8 = 4;
 
 const WRONG: &str = "what it says of those who are connected is cut short";
 
+const LATER: &str = "it says something that a later Broker knows";
+
 /// The head of a field: its number and its length.
 const FIELD_BYTES: usize = 1 + 4;
 /// The bytes that all fields have in addition to what is in them.
@@ -82,13 +84,16 @@ pub fn decode_tidings(mut bytes: &[u8]) -> Decoded<Tidings> {
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(WRONG)?;
         let (mut content, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or(WRONG)?;
         bytes = rest;
+        if !(ENDED..=FOUND_AGAIN).contains(field) {
+            return Err(LATER);
+        }
         while !content.is_empty() {
             match *field {
                 ENDED => tidings.ended.push(take_user(&mut content)?),
                 CHANGED => tidings.changed.push(take_user(&mut content)?),
                 CURSORS => tidings.cursors.push(take_cursor(&mut content)?),
                 FOUND_AGAIN => tidings.found_again.push(MqttSessionId(take_number(&mut content)?)),
-                _ => return Err("it says something that a later Broker knows"),
+                _ => return Err(LATER),
             }
         }
     }
@@ -189,5 +194,6 @@ mod tests {
     #[test]
     fn what_a_later_broker_says_is_not_passed_over() {
         assert!(decode_tidings(&[9, 0, 0, 0, 1, 7]).is_err());
+        assert!(decode_tidings(&[9, 0, 0, 0, 0]).is_err());
     }
 }

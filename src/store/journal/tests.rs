@@ -276,3 +276,16 @@ fn a_journal_of_an_earlier_broker_is_read_and_goes_on_in_a_file_of_the_present_f
     assert_eq!(recovered(directory.path(), 0).0.progress.commits, 5);
     assert_eq!(journal.rotate(), Ok(vec![1, 2, 3, 4, 5]));
 }
+
+#[test]
+fn a_file_of_a_form_that_is_not_known_is_no_torn_one() {
+    let directory = filled();
+    let path = path_of(directory.path(), 2);
+    let before = fs::read(&path).unwrap();
+    fs::write(&path, [b"brokerj9", &before[8..]].concat()).unwrap();
+    let refused = recover(directory.path(), progress(0), |_, _| {});
+    assert!(refused.err().is_some_and(|why| why.to_string().contains("newer Broker")));
+    // One that was cut off while it was made counts for nothing.
+    fs::write(&path, b"broker").unwrap();
+    assert_eq!(recovered(directory.path(), 0).0.progress.commits, 3);
+}

@@ -100,10 +100,6 @@ fn a_copy_that_has_the_bytes_alone_becomes_the_same_database_in_memory_too() {
     assert!(copy.account(&zoe).unwrap().is_none());
     for (number, changes) in COMMITS.into_iter().enumerate() {
         let record = sealed(&mut decides, number, changes);
-        if record.is_empty() {
-            drop(decides.apply(record).unwrap().reveal());
-            continue;
-        }
         let bytes = bytes_of(&record);
         let decoded = Record::decode(&bytes, follows.progress()).unwrap();
         assert_eq!(decoded.made_at, Timestamp::from_millis(100 + number as u64));
@@ -135,9 +131,65 @@ fn a_copy_that_has_the_bytes_alone_becomes_the_same_database_in_memory_too() {
     assert_eq!(decides.progress(), follows.progress());
     assert_eq!(decides.floors.get(&tenant("a")), follows.floors.get(&tenant("a")));
     drop((first, decides, copy, follows));
-    let [(first, _decides), (copy, _follows)] = directories.each_ref().map(|directory| open(directory.path()).unwrap());
-    assert_eq!(all_rows(&first), all_rows(&copy));
-    assert_eq!(first.seen(), copy.seen());
+    let [first, copy] = directories.each_ref().map(|directory| open(directory.path()).unwrap());
+    assert_eq!(all_rows(&first.0), all_rows(&copy.0));
+    assert_eq!(first.0.seen(), copy.0.seen());
+    // The first one alone goes on deciding, and the other has been opened in the middle of its epoch.
+    let ((first, mut decides), (_, copy)) = (first, copy);
+    drop((copy, follows_after(&first, &mut decides, directories[1].path())));
+}
+
+/// A copy that is opened between two commits of one epoch, and again after the second: each event has the id that it was given.
+fn follows_after(first: &Store, decides: &mut Committer, path: &Path) -> Position {
+    let mut all: Vec<EventId> = Vec::new();
+    for name in ["x", "y", "z"] {
+        let record = sealed(
+            decides,
+            9,
+            match name {
+                "x" => |transaction| insert_one(transaction, draft("x", 1)),
+                _ => |transaction| insert_one(transaction, draft("other", 1)),
+            },
+        );
+        let (copy, mut follows) = until_open(path);
+        let decoded = Record::decode(&bytes_of(&record), follows.progress()).unwrap();
+        drop(decides.apply(record).unwrap().reveal());
+        follows.prepare().unwrap();
+        drop(follows.apply(decoded).unwrap().reveal());
+        all.push(first.event_id(first.head()));
+        for id in &all {
+            assert_eq!(copy.position_of(*id), Some(id.position), "{name}");
+        }
+    }
+    first.head()
+}
+
+/// The threads of the one that was open may hold it a little longer.
+fn until_open(path: &Path) -> (Store, Committer) {
+    loop {
+        match open(path) {
+            Err(OpenError::InUse(_)) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_does_not_come_next_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, mut committer) = open(directory.path()).unwrap();
+    let [first, second] =
+        [(); 2].map(|()| sealed(&mut committer, 0, |transaction| insert_one(transaction, draft("a", 1))));
+    let nothing = sealed(&mut committer, 0, |_| {});
+    drop(committer.apply(first).unwrap().reveal());
+    // It was decided without knowing of the first one.
+    for late in [second, nothing] {
+        assert!(matches!(committer.apply(late).err(), Some(crate::error::Fault::Internal(_))));
+    }
+    assert_eq!((store.head(), committer.progress().commits), (Position::new(1), 1));
+    let nothing = sealed(&mut committer, 0, |_| {});
+    drop(committer.apply(nothing).unwrap().reveal());
+    assert_eq!(insert(&mut committer, "a", &["b"])[0].position, Position::new(2));
 }
 
 /// Raises the floor of both by the same record, and has each ask for it once, so that both remember it.
