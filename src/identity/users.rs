@@ -171,6 +171,8 @@ impl Change for CreateUser {
 
     fn decide(self, batch: &mut Batch<'_>) -> Result<(), Error> {
         let Self { name, mut user } = self;
+        // Whose name is free is written, whoever sent this.
+        user.username = name.get().clone();
         let username = batch.free_username(&name)?;
         let tenant = batch.free_tenant(&user.tenant)?;
         user.scopes = user.scopes.or_else(|| batch.rules().default_scopes.clone());

@@ -34,7 +34,8 @@ impl Form {
 
     /// Whether a file begins as one of a form that this program does not know. One that was cut off does not.
     pub fn is_unknown(bytes: &[u8]) -> bool {
-        bytes.len() >= MAGIC.len() && bytes.starts_with(&MAGIC[..7]) && Self::of_file(bytes).is_none()
+        let sign = bytes.strip_prefix(&MAGIC[..MAGIC.len() - 1]).and_then(|rest| rest.first());
+        sign.is_some_and(u8::is_ascii_alphanumeric) && Self::of_file(bytes).is_none()
     }
 
     /// The rows of a body.

@@ -5,7 +5,7 @@
 
 use rmp_serde::decode::{Deserializer, ReadRefReader};
 use rmp_serde::encode::Serializer;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, Reach};
@@ -111,7 +111,9 @@ fn post<C: Named>(writer: &Writer, mut form: Bytes<'_>) -> Result<Outcome<Vec<u8
 where
     C::Outcome: Serialize + DeserializeOwned,
 {
-    writer.post_then(read::<C>(&mut form)?, |answer| match answer {
+    let change = read::<C>(&mut form)?;
+    at_its_end(&mut form)?;
+    writer.post_then(change, |answer| match answer {
         Err(fault @ (Error::Storage(_) | Error::Internal(_))) => Err(fault),
         answer => encode_answer(&answer),
     })
@@ -167,7 +169,18 @@ pub fn encode_answer<T: Serialize>(answer: &Result<T, Error>) -> Result<Vec<u8>,
 /// # Errors
 /// [`Error::Internal`] if it cannot be read.
 pub fn decode_answer<T: DeserializeOwned>(bytes: &[u8]) -> Result<Result<T, Error>, Error> {
-    read(&mut versioned(bytes)?)
+    let mut bytes = versioned(bytes)?;
+    let answer = read(&mut bytes)?;
+    at_its_end(&mut bytes)?;
+    Ok(answer)
+}
+
+/// Nothing may follow a form.
+fn at_its_end(bytes: &mut Bytes<'_>) -> Result<(), Error> {
+    match IgnoredAny::deserialize(bytes) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(unreadable(&"something follows it")),
+    }
 }
 
 fn write(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Error> {
@@ -176,7 +189,8 @@ fn write(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Error> {
 }
 
 fn read<'a, T: Deserialize<'a>>(bytes: &mut Bytes<'a>) -> Result<T, Error> {
-    T::deserialize(bytes).map_err(|error| unreadable(&error))
+    // What the error says has the value in it, which may be secret.
+    T::deserialize(bytes).map_err(|_| unreadable(&"it is of another form"))
 }
 
 fn versioned(bytes: &[u8]) -> Result<Bytes<'_>, Error> {

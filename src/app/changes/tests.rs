@@ -101,7 +101,8 @@ async fn a_change_that_came_as_bytes_is_decided_and_answered_with_bytes() {
     let unknown = golden("change").find(|(name, _)| *name == "user_delete").unwrap().1;
     let refused = post(&writer, &unknown).unwrap().await.unwrap();
     assert_eq!(writer::decode_answer::<()>(&refused), Ok(Err(Error::UserUnknown)));
-    for wrong in [&b""[..], &[2], &change[..change.len() - 1], &[1, 0xa1, b'?', 0xc0]] {
+    let followed = [&change[..], &[0xc0]].concat();
+    for wrong in [&b""[..], &[2], &change[..change.len() - 1], &followed, &[1, 0xa1, b'?', 0xc0]] {
         assert!(matches!(post(&writer, wrong), Err(Error::Internal(_))), "{wrong:?}");
     }
 }
