@@ -76,8 +76,8 @@ impl<T> Future for Outcome<T> {
 }
 
 impl Writer {
-    /// Starts the thread, which decides by the rules as they are at each commit. `publish` is called with everything that became durable, in order, before the callers get
-    /// their answers.
+    /// Starts the thread, which decides by the rules as they are at each commit. `publish` is called with everything that became durable,
+    /// in order, before the callers get their answers.
     ///
     /// # Errors
     /// If the operating system gives no thread.

@@ -5,6 +5,7 @@ use tokio::sync::Semaphore;
 
 use super::event_object::event_object;
 use super::export::ExportRows;
+use super::last_seen::LastSeen;
 use super::listing::{self, Form, Listing};
 use super::reader::{ReadScope, Reader};
 use super::rows::{HistoryRows, LatestRows, PresentUsers};
@@ -67,19 +68,6 @@ pub struct StreamQuery {
     pub options: StreamOptions,
 }
 
-/// The last event that a client saw.
-#[derive(Clone, Copy, Debug)]
-pub enum LastSeen {
-    /// The client says nothing of one.
-    Nothing,
-    /// One with an id that no Broker can have written.
-    Unknown,
-    /// This one.
-    Id(EventId),
-    /// Not an event but a position, up to which a session of MQTT has been given everything, or keeps what it has not.
-    Position(Position),
-}
-
 /// A page of the history of a name, as a client asks for it.
 pub struct HistoryPage {
     /// The name of the events.
@@ -92,16 +80,6 @@ pub struct HistoryPage {
     pub limit: usize,
     /// The oldest event stands first.
     pub oldest_first: bool,
-}
-
-impl LastSeen {
-    /// The last event as a client names it: an id, or nothing.
-    pub fn parse(id: &str) -> Self {
-        match id.trim() {
-            "" => Self::Nothing,
-            id => EventId::parse(id).map_or(Self::Unknown, Self::Id),
-        }
-    }
 }
 
 impl Events {

@@ -7,7 +7,7 @@ use crate::domain::{Position, Timestamp};
 
 /// The first bytes of a journal file: its format.
 pub const MAGIC: &[u8; 8] = b"brokerj2";
-/// The same of Broker 16.0 and before: bodies have rows alone.
+/// The same before records had a head: bodies have rows alone.
 const FORMER_MAGIC: &[u8; 8] = b"brokerj1";
 /// Instead of the length of a value: the key is removed.
 const REMOVED: u32 = u32::MAX;
