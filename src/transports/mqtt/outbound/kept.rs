@@ -121,10 +121,12 @@ impl Outbound {
             let is_current = |record: &Record<'_>| record.expires_at.is_none_or(|expires_at| expires_at > now);
             let record = Record::first(record).map(|(record, _)| record).filter(is_current);
             let is_sent = record.is_some_and(|record| self.put(&record, now, head, ids, out));
-            match self.in_flight.iter_mut().find(|message| message.id == *id) {
-                Some(message) if is_sent => message.state = State::SentOnce,
+            let at = self.in_flight.iter().position(|message| message.id == *id);
+            match at.and_then(|at| self.in_flight.remove(at)) {
+                // Behind those of QoS 1 that were sent while it was being noted: what is sent again goes in the order of sending (MQTT
+                // 5.0, 4.6.0-1).
+                Some(message) if is_sent => self.in_flight.push_back(InFlight { state: State::SentOnce, ..message }),
                 _ => {
-                    self.in_flight.retain(|message| message.id != *id);
                     if let Some(shares) = &mut self.shares {
                         shares.done(*id);
                     }
