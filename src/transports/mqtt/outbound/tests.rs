@@ -213,18 +213,6 @@ fn of_a_session_that_is_kept_messages_of_qos_2_are_sent_once_they_are_noted_and_
     assert_eq!(take(&mut outbound, &record(1, "a", b"x", 2)), (Taken::Yes, Vec::new()));
 }
 
-#[test]
-fn what_is_sent_again_is_in_the_order_of_sending_although_one_of_qos_2_waited_for_its_note() {
-    let mut outbound = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 10) }, Position::START);
-    outbound.filters.put(wanted("a", Qos::ExactlyOnce));
-    take(&mut outbound, &record(1, "a", b"x", 2));
-    let (unnoted, _) = outbound.take_unnoted();
-    assert_eq!(sent(&take(&mut outbound, &record(2, "a", b"x", 1)).1), (0x32, 2));
-    outbound.send_noted(&unnoted, NOW, &mut Vec::new());
-    let kept: Vec<_> = outbound.progress().in_flight.iter().map(|message| message.id).collect();
-    assert_eq!(kept, [id(2), id(1)]);
-}
-
 /// A session that is kept and goes on, with a filter `a`.
 fn resumed(version: Version, qos: Qos, progress: Progress) -> Outbound {
     let mut filters = Filters::default();

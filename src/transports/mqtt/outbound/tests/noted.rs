@@ -1,4 +1,4 @@
-//! Guards that a message of QoS 2 comes once, however far its note has come when the connection or the server ends.
+//! Guards that a message of QoS 2 comes once, and in its turn, however far its note has come when the connection or the server ends.
 
 use super::*;
 
@@ -28,4 +28,16 @@ fn a_message_of_qos_2_whose_note_may_be_refused_is_saved_as_one_that_is_on_its_w
         let waiting: Vec<_> = progress.waiting.iter().map(|message| message.position.get()).collect();
         assert_eq!((in_flight, waiting), (vec![(id(1), 1)], vec![2]));
     }
+}
+
+#[test]
+fn what_is_sent_again_is_in_the_order_of_sending_although_one_of_qos_2_waited_for_its_note() {
+    let mut outbound = Outbound::new(Limits { keeps: true, ..limits(Version::V311, 10) }, Position::START);
+    outbound.filters.put(wanted("a", Qos::ExactlyOnce));
+    take(&mut outbound, &record(1, "a", b"x", 2));
+    let (unnoted, _) = outbound.take_unnoted();
+    assert_eq!(sent(&take(&mut outbound, &record(2, "a", b"x", 1)).1), (0x32, 2));
+    outbound.send_noted(&unnoted, NOW, &mut Vec::new());
+    let kept: Vec<_> = outbound.progress().in_flight.iter().map(|message| message.id).collect();
+    assert_eq!(kept, [id(2), id(1)]);
 }
